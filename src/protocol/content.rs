@@ -1,0 +1,207 @@
+//! Contents whose frames did not come all at once, gathered per channel.
+
+use std::collections::BTreeMap;
+
+use super::error::{MethodId, Refusal};
+use super::hot::PublishMethod;
+use super::inbound::Publish;
+use super::method::BASIC_PUBLISH;
+use super::reply_code::ReplyCode;
+use super::wire::Reader;
+
+const BASIC_CLASS: u16 = 60;
+
+/// A gathering buffer of more bytes than this is given back after use instead of being kept for the next content.
+const KEPT_CAPACITY_MAX: usize = 256 * 1024;
+
+/// The contents under way, at most one per channel.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    under_way: BTreeMap<u16, Content>,
+    spare: Vec<u8>,
+}
+
+impl Contents {
+    /// Whether no content is under way on the channel.
+    #[inline]
+    pub(super) fn is_free(&self, channel: u16) -> bool {
+        self.under_way.is_empty() || !self.under_way.contains_key(&channel)
+    }
+
+    /// Begins a content; there must be none under way on the channel.
+    pub(super) fn start(&mut self, channel: u16, method: &PublishMethod<'_>) {
+        self.under_way.insert(channel, Content::start(std::mem::take(&mut self.spare), method));
+    }
+
+    /// Forgets what is under way on the channel.
+    pub(super) fn drop_channel(&mut self, channel: u16) {
+        self.under_way.remove(&channel);
+    }
+
+    /// # Errors
+    /// 505 when a content is under way: its frames come without a method in between.
+    pub(super) fn check_method(&self, channel: u16) -> Result<(), (Refusal, MethodId)> {
+        match self.under_way.get(&channel) {
+            None => Ok(()),
+            Some(Content { body_left: None, .. }) => Err(header_expected("non content header frame")),
+            Some(_) => {
+                Err(unexpected("expected content body, got non content body frame instead", BASIC_PUBLISH))
+            }
+        }
+    }
+
+    /// Takes a content header.
+    ///
+    /// # Errors
+    /// 505 when none is expected or it is for another class; 501 when it declares too large a body.
+    pub(super) fn take_header(
+        &mut self,
+        channel: u16,
+        payload: &[u8],
+        body_max: u64,
+    ) -> Result<(), (Refusal, MethodId)> {
+        let content = self.under_way.get_mut(&channel).ok_or_else(method_expected)?;
+        if content.body_left.is_some() {
+            return Err(unexpected(
+                "expected content body, got non content body frame instead",
+                BASIC_PUBLISH,
+            ));
+        }
+        let mut reader = Reader::new(payload);
+        let (Some(class), Some(weight), Some(body_size)) = (reader.u16(), reader.u16(), reader.u64()) else {
+            return Err(header_expected("non content header frame"));
+        };
+        if class != BASIC_CLASS {
+            return Err(header_expected(&format!("one for class {class}")));
+        }
+        if weight != 0 {
+            return Err(header_expected("non content header frame"));
+        }
+        if body_size > body_max {
+            let text = format!("content body size {body_size} exceeds maximum allowed size {body_max}");
+            return Err((Refusal::connection(ReplyCode::FrameError, text), BASIC_PUBLISH));
+        }
+        content.take_header(payload, body_size);
+        Ok(())
+    }
+
+    /// # Errors
+    /// 505 when no body frame is expected, unless it is empty, as some clients end a body; 501 when it is longer than
+    /// what is missing.
+    pub(super) fn check_body(&self, channel: u16, length: usize) -> Result<(), (Refusal, MethodId)> {
+        let Some(content) = self.under_way.get(&channel) else {
+            return if length == 0 { Ok(()) } else { Err(method_expected()) };
+        };
+        let left = content.body_left.ok_or_else(|| header_expected("non content header frame"))?;
+        if length as u64 <= left {
+            return Ok(());
+        }
+        let text = "content body frame exceeds remaining content size";
+        Err((Refusal::connection(ReplyCode::FrameError, text), BASIC_PUBLISH))
+    }
+
+    /// Whether a body frame of that length is expected.
+    pub(super) fn fits(&self, channel: u16, length: usize) -> bool {
+        self.check_body(channel, length).is_ok()
+    }
+
+    /// Marks where the payload of a body frame begins that will be appended in pieces.
+    pub(super) fn begin_body_frame(&mut self, channel: u16) {
+        if let Some(content) = self.under_way.get_mut(&channel) {
+            content.frame_at = content.bytes.len();
+        }
+    }
+
+    /// What has been appended since the mark.
+    pub(super) fn body_frame(&self, channel: u16) -> &[u8] {
+        let content = self.under_way.get(&channel);
+        content.and_then(|content| content.bytes.get(content.frame_at..)).unwrap_or_default()
+    }
+
+    /// Appends a part of the body that was checked before.
+    pub(super) fn append(&mut self, channel: u16, piece: &[u8]) {
+        let Some(content) = self.under_way.get_mut(&channel) else { return };
+        let Some(left) = &mut content.body_left else { return };
+        *left = left.saturating_sub(piece.len() as u64);
+        content.bytes.extend_from_slice(piece);
+    }
+
+    /// Whether header and body are complete.
+    pub(super) fn is_whole(&self, channel: u16) -> bool {
+        self.under_way.get(&channel).is_some_and(|content| content.body_left == Some(0))
+    }
+
+    /// Takes the whole content of the channel out; `old` is one that was taken out before and is read no more.
+    pub(super) fn finish(&mut self, channel: u16, mut old: Content) -> Content {
+        if old.bytes.capacity() <= KEPT_CAPACITY_MAX {
+            old.bytes.clear();
+            self.spare = old.bytes;
+        }
+        self.under_way.remove(&channel).unwrap_or_default()
+    }
+}
+
+/// One content: exchange, routing key, header and body one behind the other, grown as they arrive and never sized by
+/// what the peer declares.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    bytes: Vec<u8>,
+    exchange_length: usize,
+    key_length: usize,
+    header_length: usize,
+    mandatory: bool,
+    immediate: bool,
+    /// How much of the body is missing, in bytes; `None` before the header.
+    body_left: Option<u64>,
+    frame_at: usize,
+}
+
+impl Content {
+    fn start(mut bytes: Vec<u8>, method: &PublishMethod<'_>) -> Self {
+        bytes.clear();
+        bytes.extend_from_slice(method.exchange);
+        bytes.extend_from_slice(method.routing_key);
+        Self {
+            bytes,
+            exchange_length: method.exchange.len(),
+            key_length: method.routing_key.len(),
+            header_length: 0,
+            mandatory: method.mandatory,
+            immediate: method.immediate,
+            body_left: None,
+            frame_at: 0,
+        }
+    }
+
+    fn take_header(&mut self, payload: &[u8], body_size: u64) {
+        self.bytes.extend_from_slice(payload);
+        self.header_length = payload.len();
+        self.body_left = Some(body_size);
+    }
+
+    /// The publish, lent out from here.
+    pub(super) fn publish(&self, channel: u16) -> Publish<'_> {
+        let mut reader = Reader::new(&self.bytes);
+        Publish {
+            channel,
+            exchange: reader.take(self.exchange_length).unwrap_or_default(),
+            routing_key: reader.take(self.key_length).unwrap_or_default(),
+            mandatory: self.mandatory,
+            immediate: self.immediate,
+            header: reader.take(self.header_length).unwrap_or_default(),
+            body: reader.rest(),
+        }
+    }
+}
+
+fn header_expected(got: &str) -> (Refusal, MethodId) {
+    unexpected(&format!("expected content header for class {BASIC_CLASS}, got {got} instead"), BASIC_PUBLISH)
+}
+
+fn method_expected() -> (Refusal, MethodId) {
+    unexpected("expected method frame, got non method frame instead", (0, 0))
+}
+
+fn unexpected(text: &str, cause: MethodId) -> (Refusal, MethodId) {
+    (Refusal::connection(ReplyCode::UnexpectedFrame, text), cause)
+}
