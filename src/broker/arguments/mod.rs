@@ -1,0 +1,16 @@
+//! Arguments of declarations: read once into checked settings, compared when something is declared again.
+
+mod equivalence;
+mod settings;
+mod validate;
+mod value;
+
+pub use equivalence::{Comparison, equivalence};
+pub use settings::{Overflow, QueueSettings, QueueType};
+pub(crate) use value::{erlang_term, type_name};
+
+/// How RabbitMQ words an object in a refusal, such as `queue 'q' in vhost '/'`.
+#[must_use]
+pub fn object_text(kind: &str, name: &str, vhost: &str) -> String {
+    format!("{kind} '{name}' in vhost '{vhost}'")
+}

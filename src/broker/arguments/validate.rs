@@ -1,0 +1,166 @@
+//! The arguments a queue knows, and what each may hold.
+//! See <https://www.rabbitmq.com/docs/queues#optional-arguments>.
+
+use amq_protocol::types::{AMQPValue, FieldTable};
+
+use super::value::{integer, type_name};
+
+/// Ten years, in milliseconds: the longest time-to-live or expiry RabbitMQ takes.
+const EXPIRY_MAX_MS: i64 = 315_360_000_000;
+
+/// One argument of `queue.declare`.
+pub(crate) struct Known {
+    pub(crate) name: &'static str,
+    pub(crate) check: Check,
+    /// Whether only queues of other types than classic have it.
+    pub(crate) not_classic: bool,
+    /// Whether quorum queues do not have it.
+    pub(crate) not_quorum: bool,
+}
+
+/// What the value of an argument must be.
+#[derive(Clone, Copy)]
+pub(crate) enum Check {
+    Any,
+    Integer,
+    NotNegative,
+    Positive,
+    TimeToLive,
+    Expiry,
+    Priority,
+    Text,
+    Bool,
+    /// A string that needs `x-dead-letter-exchange` beside it.
+    DeadLetterKey,
+    /// One of these strings, else the reason.
+    OneOf(&'static [&'static str], &'static str),
+    QueueType,
+    QueueVersion,
+}
+
+/// In the order in which RabbitMQ checks and compares them.
+pub(crate) const KNOWN: &[Known] = &[
+    both("x-expires", Check::Expiry),
+    both("x-message-ttl", Check::TimeToLive),
+    both("x-dead-letter-exchange", Check::Text),
+    both("x-dead-letter-routing-key", Check::DeadLetterKey),
+    quorum_only(
+        "x-dead-letter-strategy",
+        Check::OneOf(&["at-most-once", "at-least-once"], "invalid_dlx_strategy"),
+    ),
+    both("x-max-length", Check::NotNegative),
+    both("x-max-length-bytes", Check::NotNegative),
+    quorum_only("x-max-in-memory-length", Check::NotNegative),
+    quorum_only("x-max-in-memory-bytes", Check::NotNegative),
+    classic_only("x-max-priority", Check::Priority),
+    both(
+        "x-overflow",
+        Check::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"], "invalid_overflow"),
+    ),
+    classic_only("x-queue-mode", Check::Any),
+    classic_only("x-queue-version", Check::QueueVersion),
+    both("x-single-active-consumer", Check::Bool),
+    both("x-queue-type", Check::QueueType),
+    quorum_only("x-quorum-initial-group-size", Check::Positive),
+    stream_only("x-max-age"),
+    stream_only("x-stream-max-segment-size-bytes"),
+    stream_only("x-stream-filter-size-bytes"),
+    stream_only("x-initial-cluster-size"),
+    // RabbitMQ has it on quorum queues alone; here every queue counts deliveries.
+    both("x-delivery-limit", Check::Integer),
+    both("x-queue-leader-locator", Check::Text),
+];
+
+const fn both(name: &'static str, check: Check) -> Known {
+    Known { name, check, not_classic: false, not_quorum: false }
+}
+
+const fn classic_only(name: &'static str, check: Check) -> Known {
+    Known { name, check, not_classic: false, not_quorum: true }
+}
+
+const fn quorum_only(name: &'static str, check: Check) -> Known {
+    Known { name, check, not_classic: true, not_quorum: false }
+}
+
+const fn stream_only(name: &'static str) -> Known {
+    Known { name, check: Check::Any, not_classic: true, not_quorum: true }
+}
+
+impl Check {
+    /// The reason why the value is not taken, as the Erlang term RabbitMQ prints.
+    pub(crate) fn reason(self, value: &AMQPValue, arguments: &FieldTable) -> Option<String> {
+        match self {
+            Self::Any => None,
+            Self::Integer => number(value).err(),
+            Self::NotNegative => number(value).and_then(not_negative).err(),
+            Self::Positive | Self::Expiry => number(value).and_then(not_zero).and_then(expiry).err(),
+            Self::TimeToLive => number(value).and_then(expiry).err(),
+            Self::Priority => number(value).and_then(not_negative).and_then(at_most_255).err(),
+            Self::Text => text(value).err(),
+            Self::Bool => {
+                matches!(value, AMQPValue::Boolean(_)).then_some(()).ok_or_else(|| unacceptable(value)).err()
+            }
+            Self::DeadLetterKey => text(value).and_then(|_| beside_exchange(arguments)).err(),
+            Self::OneOf(words, reason) => match text(value) {
+                Ok(word) => (!words.iter().any(|known| known.as_bytes() == word)).then(|| reason.to_owned()),
+                Err(reason) => Some(reason),
+            },
+            Self::QueueType => text(value).and_then(queue_type).err(),
+            Self::QueueVersion => number(value).and_then(queue_version).err(),
+        }
+    }
+}
+
+fn number(value: &AMQPValue) -> Result<i64, String> {
+    integer(value).ok_or_else(|| format!("\"expected integer, got {}\"", type_name(value)))
+}
+
+fn not_negative(number: i64) -> Result<i64, String> {
+    if number < 0 { Err(format!("{{value_negative,{number}}}")) } else { Ok(number) }
+}
+
+fn not_zero(number: i64) -> Result<i64, String> {
+    if number == 0 { Err("{value_zero,0}".to_owned()) } else { Ok(number) }
+}
+
+fn expiry(number: i64) -> Result<i64, String> {
+    if number > EXPIRY_MAX_MS { Err(format!("{{value_too_big,{number}}}")) } else { not_negative(number) }
+}
+
+fn at_most_255(number: i64) -> Result<i64, String> {
+    if number > 255 { Err(format!("{{max_value_exceeded,{number}}}")) } else { Ok(number) }
+}
+
+fn text(value: &AMQPValue) -> Result<&[u8], String> {
+    match value {
+        AMQPValue::LongString(text) => Ok(text.as_bytes()),
+        other => Err(unacceptable(other)),
+    }
+}
+
+fn unacceptable(value: &AMQPValue) -> String {
+    format!("{{unacceptable_type,{}}}", type_name(value))
+}
+
+fn beside_exchange(arguments: &FieldTable) -> Result<(), String> {
+    if arguments.contains_key("x-dead-letter-exchange") {
+        Ok(())
+    } else {
+        Err("routing_key_but_no_dlx_defined".to_owned())
+    }
+}
+
+fn queue_type(name: &[u8]) -> Result<(), String> {
+    match name {
+        b"classic" | b"quorum" => Ok(()),
+        other => Err(format!("\"unsupported queue type '{}'\"", String::from_utf8_lossy(other))),
+    }
+}
+
+fn queue_version(number: i64) -> Result<(), String> {
+    match number {
+        1 | 2 => Ok(()),
+        other => Err(format!("\"unsupported queue version '{other}'\"")),
+    }
+}

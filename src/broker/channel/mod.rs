@@ -1,0 +1,44 @@
+//! What one channel remembers: publish numbers, routes, deliveries, consumers, limits. No I/O; the client task acts.
+
+pub mod confirm;
+pub mod consumers;
+pub mod outgoing;
+pub mod routes;
+pub mod unacked;
+
+use std::sync::Arc;
+
+use super::queue::SharedPrefetch;
+use confirm::Ledger;
+use consumers::Consumers;
+use routes::RouteCache;
+use unacked::Unacked;
+
+/// One channel.
+#[derive(Debug, Default)]
+pub struct Channel {
+    /// Tells this use of the number from earlier ones.
+    pub epoch: u32,
+    /// Publish numbers, once the channel is in confirm mode.
+    pub ledger: Option<Ledger>,
+    /// Routes found before.
+    pub routes: RouteCache,
+    /// Deliveries that are not settled.
+    pub unacked: Unacked,
+    /// Its consumers.
+    pub consumers: Consumers,
+    /// `basic.qos` with `global` false: the limit of consumers started from now on; 0 is none.
+    pub prefetch: u16,
+    /// `basic.qos` with `global` true: the limit over all of them.
+    pub shared_prefetch: Arc<SharedPrefetch>,
+    /// The queue declared last: what an empty queue name means.
+    pub last_queue: Option<String>,
+}
+
+impl Channel {
+    /// A channel just opened.
+    #[must_use]
+    pub fn new(epoch: u32) -> Self {
+        Self { epoch, ..Self::default() }
+    }
+}

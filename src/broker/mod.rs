@@ -1,0 +1,16 @@
+//! The broker as pure state machines: commands in, effects out, time and log positions as arguments.
+//!
+//! - [`batch`]: the record format that a message keeps from its publish to its last delivery
+//! - [`topology`], [`exchange`], [`arguments`]: what is declared, and where a message goes
+//! - [`queue`]: one queue: its messages, consumers, expiry
+//! - [`dead_letter`]: what a dead-lettered message looks like
+//! - [`channel`]: one channel: publishes, confirms, deliveries, acknowledgements
+
+pub mod arguments;
+pub mod batch;
+pub mod channel;
+pub mod dead_letter;
+pub mod exchange;
+pub mod ids;
+pub mod queue;
+pub mod topology;

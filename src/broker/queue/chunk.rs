@@ -1,0 +1,122 @@
+//! The form of a segment in the cold store, version 1, little endian.
+//!
+//! - chunk: count u32, the place of each record u32 (ascending), then the records
+//! - descriptor: version u8, has due times u8, span u32, persistent u32, first arrival u64, settled set, transient set
+
+use bytes::Bytes;
+
+use super::bits::Bits;
+use super::segment::{Data, Segment, Stored, to_u32, to_usize};
+use crate::broker::batch;
+
+const VERSION: u8 = 1;
+
+impl Segment {
+    /// The chunk for the cold store: the places of the records in it, then the records.
+    pub(super) fn chunk(&self) -> Vec<u8> {
+        let count = self.offsets.len();
+        let mut out = Vec::with_capacity(4 + count * 4 + self.bytes().len());
+        out.extend_from_slice(&to_u32(count).to_le_bytes());
+        if self.places.is_empty() {
+            (0..to_u32(count)).for_each(|place| out.extend_from_slice(&place.to_le_bytes()));
+        } else {
+            self.places.iter().for_each(|place| out.extend_from_slice(&place.to_le_bytes()));
+        }
+        out.extend_from_slice(self.bytes());
+        out
+    }
+
+    /// Takes a chunk back into memory. `None` when it is not what [`Self::chunk`] wrote for this segment.
+    pub(super) fn warm(&mut self, chunk: &Bytes) -> Option<()> {
+        let (count, rest) = chunk.split_first_chunk::<4>()?;
+        let count = to_usize(u32::from_le_bytes(*count));
+        let (places, records) = rest.split_at_checked(count.checked_mul(4)?)?;
+        let places = read_places(places, self.span)?;
+        let offsets = read_offsets(records, count)?;
+        let missing = self.alive().any(|seq| places.binary_search(&self.place(seq)).is_err());
+        if missing {
+            return None;
+        }
+        self.data = Data::Sealed(chunk.slice(chunk.len() - records.len()..));
+        self.places = if count == to_usize(self.span) { Vec::new() } else { places };
+        self.offsets = offsets;
+        self.loading = false;
+        Some(())
+    }
+
+    /// Finds out which messages are transient, for [`Self::descriptor`].
+    pub(super) fn note_transient(&mut self) {
+        if self.persistent == self.span {
+            return;
+        }
+        let mut transient = Bits::default();
+        for seq in self.alive() {
+            if self.message(seq).is_some_and(|message| !message.persistent) {
+                transient.set_range(self.place(seq), self.place(seq) + 1);
+            }
+        }
+        self.transient = transient;
+    }
+
+    /// What a restart must know without reading the chunk.
+    pub(super) fn descriptor(&self) -> Vec<u8> {
+        let mut out = vec![VERSION, u8::from(self.has_due)];
+        out.extend_from_slice(&self.span.to_le_bytes());
+        out.extend_from_slice(&self.persistent.to_le_bytes());
+        out.extend_from_slice(&self.first_enqueued_ms.to_le_bytes());
+        self.settled.put(&mut out);
+        self.transient.put(&mut out);
+        out
+    }
+
+    /// A segment as the cold store describes it; transient messages in it ended with the last run.
+    pub(super) fn restore(first: u64, descriptor: &[u8]) -> Option<Self> {
+        let (head, mut rest) = descriptor.split_first_chunk::<2>()?;
+        if head[0] != VERSION {
+            return None;
+        }
+        let span = u32::from_le_bytes(take(&mut rest)?);
+        first.checked_add(u64::from(span))?;
+        let persistent = u32::from_le_bytes(take(&mut rest)?);
+        let first_enqueued_ms = u64::from_le_bytes(take(&mut rest)?);
+        let mut settled = Bits::take(&mut rest)?;
+        let transient = Bits::take(&mut rest)?;
+        settled.add_all(&transient);
+        Some(Self {
+            span,
+            alive: span - settled.count(span),
+            stored: Stored::Yes,
+            has_due: head[1] != 0,
+            first_enqueued_ms,
+            persistent,
+            settled,
+            transient,
+            data: Data::Cold,
+            ..Self::open(first)
+        })
+    }
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (value, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*value)
+}
+
+fn read_places(bytes: &[u8], span: u32) -> Option<Vec<u32>> {
+    let places: Vec<u32> =
+        bytes.chunks_exact(4).filter_map(|place| place.try_into().ok().map(u32::from_le_bytes)).collect();
+    let ascending = places.is_sorted_by(|one, other| one < other);
+    (ascending && places.last().is_none_or(|last| *last < span)).then_some(places)
+}
+
+fn read_offsets(records: &[u8], count: usize) -> Option<Vec<u32>> {
+    let mut offsets = Vec::with_capacity(count);
+    let mut at = 0;
+    for _ in 0..count {
+        let (_, length) = batch::read(records.get(at..)?)?;
+        offsets.push(u32::try_from(at).ok()?);
+        at += length;
+    }
+    (at == records.len()).then_some(offsets)
+}

@@ -1,0 +1,238 @@
+//! Handing ready messages to consumers and gets.
+
+use std::collections::BTreeSet;
+
+use super::consumers::Source;
+use super::effect::{Delivery, Effect, Entry, GetReply};
+use super::segment::Segment;
+use super::{Queue, Stored};
+
+/// What left a segment in one round.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moved {
+    count: u64,
+    /// The bytes of the segment that are needed: from the first record to the end of the last.
+    from: u32,
+    to: u32,
+}
+
+impl Moved {
+    fn note(&mut self, offset: u32, length: u32) {
+        self.from = if self.count == 0 { offset } else { self.from.min(offset) };
+        self.to = self.to.max(offset + length);
+        self.count += 1;
+    }
+}
+
+/// Messages of one segment that were never delivered.
+struct Ahead<'q> {
+    segment: &'q Segment,
+    next: Option<u64>,
+    /// Where the segment ends, or a message that left out of turn.
+    end: u64,
+    cursor: &'q mut u64,
+    redelivered_below: u64,
+    due: &'q mut BTreeSet<(u64, u64)>,
+    moved: Moved,
+}
+
+impl Source for Ahead<'_> {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.next.is_none_or(|seq| seq >= self.end)
+    }
+
+    #[inline]
+    fn take(&mut self) -> Option<(Entry, u32)> {
+        let seq = self.next?;
+        let (offset, length) = self.segment.locate(seq)?;
+        unwatch(self.segment, seq, self.due);
+        *self.cursor = seq + 1;
+        self.next = self.segment.next_alive(seq + 1);
+        self.moved.note(offset, length);
+        Some((Entry { seq, offset, redelivered: seq < self.redelivered_below }, length))
+    }
+}
+
+/// Messages of one segment that came back.
+struct Returned<'q> {
+    segment: &'q Segment,
+    returned: &'q mut BTreeSet<u64>,
+    due: &'q mut BTreeSet<(u64, u64)>,
+    moved: Moved,
+}
+
+impl Source for Returned<'_> {
+    fn is_empty(&self) -> bool {
+        self.returned.first().is_none_or(|seq| *seq >= self.segment.end())
+    }
+
+    fn take(&mut self) -> Option<(Entry, u32)> {
+        let seq = *self.returned.first()?;
+        let (offset, length) = self.segment.locate(seq)?;
+        unwatch(self.segment, seq, self.due);
+        self.returned.pop_first();
+        self.moved.note(offset, length);
+        Some((Entry { seq, offset, redelivered: true }, length))
+    }
+}
+
+/// Only ready messages expire.
+pub(super) fn unwatch(segment: &Segment, seq: u64, due: &mut BTreeSet<(u64, u64)>) {
+    if segment.has_due
+        && let Some(due_ms) = segment.message(seq).and_then(|message| message.due_ms)
+    {
+        due.remove(&(due_ms, seq));
+    }
+}
+
+impl Queue {
+    /// Assigns ready messages to consumers until either runs out, or a chunk must be read first.
+    pub(super) fn pump(&mut self, effects: &mut Vec<Effect>) {
+        while self.ready > 0 && self.consumers.next_ready().is_some() {
+            let Some((at, _)) = self.next_ready() else { return };
+            if !self.is_hot(at, effects) {
+                return;
+            }
+            self.read_ahead(at, effects);
+            if !self.deliver_from(at, effects) {
+                return;
+            }
+        }
+    }
+
+    /// The next message to be delivered, with its segment.
+    pub(super) fn next_ready(&mut self) -> Option<(usize, u64)> {
+        if let Some(seq) = self.returned.first().copied() {
+            return self.messages.position(seq).map(|at| (at, seq));
+        }
+        self.skip_taken();
+        self.messages.next_alive(self.cursor)
+    }
+
+    /// Moves the cursor over messages that left out of turn.
+    fn skip_taken(&mut self) {
+        while !self.taken.is_empty()
+            && let Some((_, seq)) = self.messages.next_alive(self.cursor)
+            && self.taken.contains(&seq)
+        {
+            self.cursor = seq + 1;
+        }
+    }
+
+    /// One round: everything of this segment that consumers can take. False when nothing moved.
+    fn deliver_from(&mut self, at: usize, effects: &mut Vec<Effect>) -> bool {
+        let Some(segment) = self.messages.get(at) else { return false };
+        let mut served = std::mem::take(&mut self.served);
+        let start = self.cursor;
+        let moved = if self.returned.is_empty() {
+            let taken = self.taken.range(start..).next().copied();
+            let mut run = Ahead {
+                segment,
+                next: segment.next_alive(start),
+                end: taken.unwrap_or(u64::MAX).min(segment.end()),
+                cursor: &mut self.cursor,
+                redelivered_below: self.redelivered_below,
+                due: &mut self.due,
+                moved: Moved::default(),
+            };
+            self.consumers.serve(&mut run, segment.alive.into(), &mut served);
+            run.moved
+        } else {
+            let (returned, due) = (&mut self.returned, &mut self.due);
+            let mut run = Returned { segment, returned, due, moved: Moved::default() };
+            self.consumers.serve(&mut run, segment.alive.into(), &mut served);
+            run.moved
+        };
+        self.ready -= moved.count;
+        self.unacked += moved.count;
+        let first = segment.first;
+        if moved.count > 0 {
+            self.send(at, moved, (start, &served), effects);
+        }
+        served.clear();
+        self.served = served;
+        self.cool_behind_cursor(first);
+        moved.count > 0
+    }
+
+    /// Sends what was assigned; what needs no acknowledgement is done with. `start` was the cursor before.
+    fn send(&mut self, at: usize, moved: Moved, (start, served): (u64, &[usize]), effects: &mut Vec<Effect>) {
+        let Some(segment) = self.messages.get(at) else { return };
+        let data = segment.share(moved.from, moved.to);
+        // A round moves the cursor, or hands out what came back; never both.
+        let all_no_ack = self.cursor > start && served.iter().all(|slot| self.consumers.is_no_ack(*slot));
+        let mut no_ack = Vec::new();
+        for slot in served {
+            let Some((spec, mut entries)) = self.consumers.take_pending(*slot) else { continue };
+            entries.iter_mut().for_each(|entry| entry.offset -= moved.from);
+            if spec.no_ack && !all_no_ack {
+                no_ack.extend(entries.iter().map(|entry| entry.seq));
+            }
+            if !entries.is_empty() {
+                effects.push(Effect::Deliver(Delivery { consumer: spec.id, data: data.clone(), entries }));
+            }
+        }
+        if all_no_ack {
+            self.unacked -= self.messages.settle(start, self.cursor);
+        }
+        self.settle_each(no_ack);
+    }
+
+    fn settle_each(&mut self, mut seqs: Vec<u64>) {
+        seqs.sort_unstable();
+        for run in seqs.chunk_by(|one, other| one + 1 == *other) {
+            if let (Some(first), Some(last)) = (run.first(), run.last()) {
+                self.unacked -= self.messages.settle(*first, last + 1);
+            }
+        }
+    }
+
+    /// What is delivered and stored need not stay in memory.
+    fn cool_behind_cursor(&mut self, first: u64) {
+        let Some(at) = self.messages.position_of_first(first) else { return };
+        let done = self.messages.get(at).is_some_and(|segment| {
+            segment.stored == Stored::Yes
+                && segment.is_hot()
+                && segment.end() <= self.cursor
+                && self.returned.range(segment.first..segment.end()).next().is_none()
+        });
+        if done {
+            self.messages.change(at, Segment::cool);
+        }
+    }
+
+    /// Answers waiting gets as far as messages are at hand.
+    pub(super) fn answer_gets(&mut self, effects: &mut Vec<Effect>) {
+        while let Some(no_ack) = self.gets.front().copied() {
+            match self.next_ready() {
+                None => effects.push(Effect::Got(GetReply::Empty)),
+                Some((at, _)) if !self.is_hot(at, effects) => return,
+                Some((at, seq)) => self.answer_get(at, seq, no_ack, effects),
+            }
+            self.gets.pop_front();
+        }
+    }
+
+    fn answer_get(&mut self, at: usize, seq: u64, no_ack: bool, effects: &mut Vec<Effect>) {
+        let segment = self.messages.get(at);
+        let Some((segment, record)) = segment.and_then(|segment| Some((segment, segment.share_record(seq)?)))
+        else {
+            return effects.push(Effect::Got(GetReply::Empty));
+        };
+        unwatch(segment, seq, &mut self.due);
+        let first = segment.first;
+        let was_returned = self.returned.remove(&seq);
+        if !was_returned {
+            self.cursor = seq + 1;
+        }
+        self.ready -= 1;
+        self.unacked += 1;
+        if no_ack {
+            self.unacked -= self.messages.settle(seq, seq + 1);
+        }
+        let redelivered = was_returned || seq < self.redelivered_below;
+        effects.push(Effect::Got(GetReply::Message { seq, record, redelivered, ready: self.ready }));
+        self.cool_behind_cursor(first);
+    }
+}

@@ -1,0 +1,155 @@
+//! Time: messages whose due time has come, wherever they stand; the queue's own expiry.
+//!
+//! A message's own `expiration` is a due time in an ordered set, as long as it is ready. The queue's `x-message-ttl`
+//! is the same for all messages, so the oldest ready one is enough to watch.
+
+use super::Queue;
+use super::delivery::unwatch;
+use super::effect::{DeathReason, Effect};
+use crate::broker::batch::{self, Batch};
+
+/// Due times nearer than this are in memory; those of spilled messages further away are in the cold store only.
+pub(super) const NEAR_MS: u64 = 10 * 60 * 1000;
+const JUST_IN_TIME_MS: u64 = 1000;
+const DUES_MAX: usize = 128 * 1024;
+
+impl Queue {
+    /// When this queue must be looked at again, Unix milliseconds.
+    #[must_use]
+    pub fn next_due(&mut self) -> Option<u64> {
+        let own = self.due.first().map(|(due_ms, _)| *due_ms);
+        let far = self.due_far_ms.filter(|_| !self.due_loading);
+        let far = far.map(|due_ms| due_ms.saturating_sub(self.look_ahead_ms()));
+        [own, far, self.head_due().map(|(due_ms, _)| due_ms), self.unused_due()].into_iter().flatten().min()
+    }
+
+    /// Takes out what is due.
+    pub(super) fn expire(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        while let Some((_, seq)) = self.due.first().copied().filter(|(due_ms, _)| *due_ms <= now_ms) {
+            self.due.pop_first();
+            self.expire_ready(seq, effects);
+        }
+        while let Some((_, seq)) = self.head_due().filter(|(due_ms, _)| *due_ms <= now_ms) {
+            // A cold head may be younger than its segment: its chunk tells.
+            if self.messages.position(seq).is_some_and(|at| self.is_hot(at, effects)) {
+                self.expire_ready(seq, effects);
+            }
+        }
+        if let Some(far_ms) = self.due_far_ms.filter(|_| !self.due_loading)
+            && far_ms <= now_ms.saturating_add(self.look_ahead_ms())
+        {
+            self.due_loading = true;
+            self.due_far_ms = None;
+            effects.push(Effect::LoadDue(far_ms, now_ms.saturating_add(NEAR_MS)));
+        }
+        if self.unused_due().is_some_and(|due_ms| due_ms <= now_ms) {
+            self.last_used_ms = now_ms;
+            effects.push(Effect::Expired);
+        }
+    }
+
+    /// Many due times in memory already: load the next ones only just in time.
+    fn look_ahead_ms(&self) -> u64 {
+        if self.due.len() < DUES_MAX { NEAR_MS } else { JUST_IN_TIME_MS }
+    }
+
+    fn unused_due(&self) -> Option<u64> {
+        let expires_ms = self.options.expires_ms.filter(|_| self.consumers.len() == 0)?;
+        Some(self.last_used_ms.saturating_add(expires_ms))
+    }
+
+    /// When the oldest ready message passes the queue's time to live, as far as memory tells. `None` while its chunk
+    /// is on the way: there is nothing to do until it is here.
+    fn head_due(&mut self) -> Option<(u64, u64)> {
+        let ttl_ms = self.options.message_ttl_ms.filter(|_| self.ready > 0)?;
+        let (at, seq) = self.next_ready()?;
+        let segment = self.messages.get(at).filter(|segment| !segment.loading)?;
+        let enqueued_ms =
+            if segment.is_hot() { segment.message(seq)?.enqueued_ms } else { segment.first_enqueued_ms };
+        Some((due_ms(enqueued_ms, ttl_ms), seq))
+    }
+
+    /// Expires a message if it is ready; unacknowledged ones do not expire (RabbitMQ: Time-To-Live).
+    fn expire_ready(&mut self, seq: u64, effects: &mut Vec<Effect>) {
+        if !self.is_ready(seq) {
+            return;
+        }
+        if let Some(segment) = self.messages.position(seq).and_then(|at| self.messages.get(at)) {
+            unwatch(segment, seq, &mut self.due);
+        }
+        self.returned.remove(&seq);
+        self.ready -= 1;
+        if self.options.dead_letters {
+            self.taken.insert(seq);
+            self.send_dead_letter(seq, DeathReason::Expired, effects);
+        } else {
+            self.messages.settle(seq, seq + 1);
+        }
+    }
+
+    /// Hands a taken message over for dead-lettering, or first asks for its chunk.
+    pub(super) fn send_dead_letter(&mut self, seq: u64, reason: DeathReason, effects: &mut Vec<Effect>) {
+        let Some(at) = self.messages.position(seq) else { return };
+        let Some(segment) = self.messages.get(at) else { return };
+        if let Some(record) = segment.share_record(seq) {
+            effects.push(Effect::DeadLetter { seq, reason, record });
+        } else {
+            self.waiting.entry(segment.first).or_default().push((seq, reason));
+            self.is_hot(at, effects);
+        }
+    }
+
+    /// Enters the due times of those messages of a batch that are ready.
+    pub(super) fn note_dues(&mut self, first: u64, batch: &Batch) {
+        let segment = self.messages.position(first).and_then(|at| self.messages.get(at));
+        if !segment.is_some_and(|segment| segment.has_due) {
+            return;
+        }
+        let mut records: &[u8] = &batch.records;
+        let mut seq = first;
+        while let Some(record) = batch::skim(records) {
+            if record.has_due
+                && self.is_ready(seq)
+                && let Some((message, _)) = batch::read(records)
+            {
+                self.due.extend(message.due_ms.map(|due_ms| (due_ms, seq)));
+            }
+            records = records.get(record.length..).unwrap_or_default();
+            seq += 1;
+        }
+    }
+
+    /// Due times come back from the cold store.
+    pub(super) fn due_loaded(&mut self, entries: &[(u64, u64)], next_ms: Option<u64>) {
+        self.due_loading = false;
+        // Messages may have been spilled since the store was asked.
+        self.due_far_ms = [self.due_far_ms, next_ms].into_iter().flatten().min();
+        for (due_ms, seq) in entries {
+            if self.is_ready(*seq) {
+                self.due.insert((*due_ms, *seq));
+            }
+        }
+    }
+
+    /// Watches the due time of a message that came back; asks for its chunk when that is where it is.
+    pub(super) fn watch_again(&mut self, seq: u64, effects: &mut Vec<Effect>) {
+        let Some(at) = self.messages.position(seq) else { return };
+        if self.messages.get(at).is_some_and(|segment| segment.has_due) && self.is_hot(at, effects) {
+            let message = self.messages.get(at).and_then(|segment| segment.message(seq));
+            self.due.extend(message.and_then(|message| message.due_ms).map(|due_ms| (due_ms, seq)));
+        }
+    }
+
+    /// Watches the due times of all ready messages of a segment in memory.
+    pub(super) fn watch_segment(&mut self, at: usize) {
+        let Some(segment) = self.messages.get(at) else { return };
+        let dues = segment.dues().filter(|(_, seq)| self.is_ready(*seq)).collect::<Vec<_>>();
+        self.due.extend(dues);
+    }
+}
+
+/// Arrival times are cut to whole milliseconds; one more keeps a message from leaving early. A time to live of 0 is
+/// for those only who wait already.
+fn due_ms(enqueued_ms: u64, ttl_ms: u64) -> u64 {
+    enqueued_ms.saturating_add(ttl_ms).saturating_add(u64::from(ttl_ms > 0))
+}

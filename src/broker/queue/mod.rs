@@ -1,0 +1,265 @@
+//! One queue as a state machine: commands in, effects out.
+//!
+//! A message has a number. Numbers below the cursor were delivered at least once, or left out of turn:
+//!
+//! ```text
+//!    settled | returned (ready again) | unacknowledged | dead-lettering     cursor     ready
+//! ---------------------------------------------------------------------------^----------------- next_seq
+//! ```
+//!
+//! `alive` = `ready` + `unacked` + `dead_lettering` holds after every command.
+//!
+//! - `effect`: what it asks of its owner
+//! - `messages`, `segment`, `bits`: the messages in memory
+//! - `storing`, `chunk`, `recovery`: the cold store, and the way back from it
+//! - `consumers`, `turns`, `prefetch`: who can take a message, and whose turn it is
+//! - `delivery`, `settling`, `expiry`: what happens to a message
+
+mod bits;
+mod chunk;
+mod consumers;
+mod delivery;
+mod effect;
+mod expiry;
+mod messages;
+mod prefetch;
+mod recovery;
+mod segment;
+mod settling;
+mod storing;
+#[cfg(test)]
+mod tests;
+mod turns;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use bytes::Bytes;
+
+pub use consumers::{ConsumerId, ConsumerSpec};
+pub use effect::{DeathReason, Delivery, Effect, Entry, GetReply, SeqRange};
+pub use prefetch::SharedPrefetch;
+pub use storing::ChunkWrite;
+
+use super::batch::Batch;
+use messages::Messages;
+use segment::Stored;
+
+/// The consumer of messages that were fetched by `basic.get`.
+pub const GETTER: ConsumerId = 0;
+
+/// What a queue must know of its declaration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Persistent messages survive a restart.
+    pub durable: bool,
+    /// It goes with its last consumer.
+    pub auto_delete: bool,
+    /// Time to live of its messages, milliseconds.
+    pub message_ttl_ms: Option<u64>,
+    /// Time without use after which it goes, milliseconds.
+    pub expires_ms: Option<u64>,
+    /// Whether dead letters are wanted; where they go is the owner's business.
+    pub dead_letters: bool,
+    /// Only the oldest consumer is served.
+    pub single_active_consumer: bool,
+}
+
+/// What can happen to a queue.
+#[derive(Debug)]
+pub enum Command {
+    /// Messages arrive.
+    Enqueue(Batch),
+    /// Deliveries are done with.
+    Ack(ConsumerId, Vec<SeqRange>),
+    /// Deliveries come back and are ready again, at their old place.
+    Requeue(ConsumerId, Vec<SeqRange>),
+    /// Deliveries are refused: dead-lettered, or dropped.
+    Reject(ConsumerId, Vec<SeqRange>),
+    /// A consumer begins; the owner has checked [`Queue::may_consume`].
+    Consume(ConsumerSpec),
+    /// A consumer ends; what it holds stays with its channel.
+    Cancel(ConsumerId),
+    /// Bytes reached a consumer's socket.
+    Credit(ConsumerId, u64),
+    /// A limit outside this queue has changed: look again whether the consumer can take more.
+    Resume(ConsumerId),
+    /// One message is asked for; `no_ack` as in `basic.get`.
+    Get {
+        /// It counts as acknowledged at once.
+        no_ack: bool,
+    },
+    /// Everything ready goes.
+    Purge,
+    /// It was declared again, or looked at: its `x-expires` starts anew.
+    Touch,
+    /// Time has passed.
+    Tick,
+    /// The targets of a dead letter have it.
+    DeadLettered(u64),
+    /// A chunk that [`Effect::Load`] asked for.
+    ChunkLoaded(u64, Bytes),
+    /// Due times that [`Effect::LoadDue`] asked for as (due, number), and the first one behind them.
+    DueLoaded(Vec<(u64, u64)>, Option<u64>),
+}
+
+/// A queue.
+#[derive(Debug, Default)]
+pub struct Queue {
+    options: Options,
+    messages: Messages,
+    consumers: consumers::Consumers,
+    /// The first number that was never delivered.
+    cursor: u64,
+    /// Ready again, by number.
+    returned: BTreeSet<u64>,
+    /// Out of turn: on their way to the dead-letter exchange, or about to be.
+    taken: BTreeSet<u64>,
+    /// Taken messages whose record must be read first, by chunk.
+    waiting: HashMap<u64, Vec<(u64, DeathReason)>>,
+    ready: u64,
+    unacked: u64,
+    /// At the last checkpoint every number below this was in a chunk or settled.
+    stored_below: u64,
+    /// Numbers below this may have been delivered by an earlier run.
+    redelivered_below: u64,
+    /// Due times in memory.
+    due: BTreeSet<(u64, u64)>,
+    /// The first due time that is in the cold store only.
+    due_far_ms: Option<u64>,
+    due_loading: bool,
+    last_used_ms: u64,
+    /// Gets that wait for a chunk.
+    gets: VecDeque<bool>,
+    /// Memory for the slots served in a round.
+    served: Vec<usize>,
+}
+
+/// Counts of a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Messages that could be delivered now.
+    pub ready: u64,
+    /// Delivered and not acknowledged.
+    pub unacked: u64,
+    /// Consumers.
+    pub consumers: u32,
+}
+
+impl Queue {
+    /// An empty queue.
+    #[must_use]
+    pub fn new(options: Options, now_ms: u64) -> Self {
+        let mut queue = Self { last_used_ms: now_ms, ..Self::default() };
+        queue.set_options(options);
+        queue
+    }
+
+    /// Gives the queue its declaration (also after [`Self::default`], which recovery fills first).
+    pub fn set_options(&mut self, options: Options) {
+        self.consumers.set_single_active(options.single_active_consumer);
+        self.options = options;
+    }
+
+    /// Its counts.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            ready: self.ready,
+            unacked: self.unacked,
+            consumers: u32::try_from(self.consumers.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// All its consumers, oldest first.
+    #[must_use]
+    pub fn consumer_ids(&self) -> Vec<ConsumerId> {
+        self.consumers.ids()
+    }
+
+    /// Whether a new consumer would be allowed in (AMQP 0-9-1, basic.consume, exclusive).
+    #[must_use]
+    pub fn may_consume(&self, exclusive: bool) -> bool {
+        let others = self.consumers.len() > 0;
+        !(self.consumers.has_exclusive() || exclusive && (others || self.options.single_active_consumer))
+    }
+
+    /// Carries out one command at a time in Unix milliseconds.
+    pub fn apply(&mut self, command: Command, now_ms: u64, effects: &mut Vec<Effect>) {
+        if let Command::Enqueue(batch) = command {
+            self.expire(now_ms, effects);
+            let first = self.enqueue(&batch, effects);
+            // Whoever waits gets a message before its time to live is looked at: it may be 0.
+            self.hand_out(effects);
+            self.note_dues(first, &batch);
+            self.expire(now_ms, effects);
+        } else {
+            self.carry_out(command, now_ms, effects);
+            self.expire(now_ms, effects);
+            self.hand_out(effects);
+        }
+        self.report(effects);
+        debug_assert_eq!(
+            self.messages.alive,
+            self.ready + self.unacked + self.taken.len() as u64,
+            "every message is ready, unacknowledged or on its way to the dead-letter exchange"
+        );
+    }
+
+    fn carry_out(&mut self, command: Command, now_ms: u64, effects: &mut Vec<Effect>) {
+        match command {
+            Command::Enqueue(_) | Command::Tick => {}
+            Command::Ack(consumer, ranges) => self.ack(consumer, &ranges),
+            Command::Requeue(consumer, ranges) => self.requeue(consumer, &ranges, effects),
+            Command::Reject(consumer, ranges) => self.reject(consumer, &ranges, effects),
+            Command::Consume(spec) => self.consumers.add(spec),
+            Command::Cancel(consumer) => self.cancel(consumer, now_ms, effects),
+            Command::Credit(consumer, bytes) => self.consumers.credit(consumer, bytes),
+            Command::Resume(consumer) => self.consumers.release(consumer, 0),
+            Command::Get { no_ack } => {
+                self.last_used_ms = now_ms;
+                self.gets.push_back(no_ack);
+            }
+            Command::Purge => self.purge(),
+            Command::Touch => self.last_used_ms = now_ms,
+            Command::DeadLettered(seq) => self.dead_lettered(seq),
+            Command::ChunkLoaded(first, chunk) => self.chunk_loaded(first, &chunk, now_ms, effects),
+            Command::DueLoaded(entries, next) => self.due_loaded(&entries, next),
+        }
+    }
+
+    fn hand_out(&mut self, effects: &mut Vec<Effect>) {
+        self.answer_gets(effects);
+        self.pump(effects);
+    }
+
+    /// What was settled goes to the log, and chunks without messages out of the cold store.
+    fn report(&mut self, effects: &mut Vec<Effect>) {
+        if !self.messages.settled.is_empty() {
+            let ranges = std::mem::take(&mut self.messages.settled);
+            if self.options.durable {
+                effects.push(Effect::LogSettle(ranges));
+            }
+        }
+        effects.extend(self.messages.forgotten.drain(..).map(Effect::Forget));
+    }
+
+    fn enqueue(&mut self, batch: &Batch, effects: &mut Vec<Effect>) -> u64 {
+        let passing = self.ready == 0 && self.consumers.any_ready();
+        let first = self.messages.push(batch, passing);
+        self.ready += u64::from(batch.count);
+        if self.options.durable && batch.persistent > 0 {
+            let records = batch.records.clone();
+            effects.push(Effect::LogEnqueue { first, count: batch.count, records });
+        }
+        first
+    }
+
+    fn cancel(&mut self, consumer: ConsumerId, now_ms: u64, effects: &mut Vec<Effect>) {
+        if self.consumers.remove(consumer) && self.consumers.len() == 0 {
+            self.last_used_ms = now_ms;
+            if self.options.auto_delete {
+                effects.push(Effect::Unused);
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What becomes of deliveries: acknowledged, returned, refused; and purges.
+
+use super::{ConsumerId, DeathReason, Effect, Queue, SeqRange};
+
+impl Queue {
+    pub(super) fn ack(&mut self, consumer: ConsumerId, ranges: &[SeqRange]) {
+        let mut count = 0;
+        for (first, length) in ranges.iter().copied() {
+            let end = first.saturating_add(length);
+            if self.is_all_unacked(first, end) {
+                count += self.messages.settle(first, end);
+            } else {
+                let seqs =
+                    (first..end.min(self.cursor)).filter(|seq| self.is_unacked(*seq)).collect::<Vec<_>>();
+                count += seqs.into_iter().map(|seq| self.messages.settle(seq, seq + 1)).sum::<u64>();
+            }
+        }
+        self.unacked -= count;
+        self.consumers.release(consumer, count);
+    }
+
+    pub(super) fn requeue(&mut self, consumer: ConsumerId, ranges: &[SeqRange], effects: &mut Vec<Effect>) {
+        let mut count = 0;
+        for seq in delivered(ranges, self.cursor) {
+            if self.is_unacked(seq) {
+                self.returned.insert(seq);
+                self.watch_again(seq, effects);
+                count += 1;
+            }
+        }
+        self.unacked -= count;
+        self.ready += count;
+        self.consumers.release(consumer, count);
+    }
+
+    pub(super) fn reject(&mut self, consumer: ConsumerId, ranges: &[SeqRange], effects: &mut Vec<Effect>) {
+        if !self.options.dead_letters {
+            return self.ack(consumer, ranges);
+        }
+        let mut count = 0;
+        for seq in delivered(ranges, self.cursor) {
+            if self.is_unacked(seq) {
+                self.taken.insert(seq);
+                self.send_dead_letter(seq, DeathReason::Rejected, effects);
+                count += 1;
+            }
+        }
+        self.unacked -= count;
+        self.consumers.release(consumer, count);
+    }
+
+    /// Everything ready goes; deliveries and dead letters on their way stay.
+    pub(super) fn purge(&mut self) {
+        for seq in std::mem::take(&mut self.returned) {
+            self.ready -= self.messages.settle(seq, seq + 1);
+        }
+        let mut from = self.cursor;
+        for taken in self.taken.range(from..) {
+            self.ready -= self.messages.settle(from, *taken);
+            from = taken + 1;
+        }
+        self.ready -= self.messages.settle(from, self.messages.next_seq);
+        self.cursor = self.messages.next_seq;
+        self.due.clear();
+    }
+
+    /// The targets have it: it is done with here.
+    pub(super) fn dead_lettered(&mut self, seq: u64) {
+        if self.taken.remove(&seq) {
+            self.messages.settle(seq, seq + 1);
+        }
+    }
+
+    /// Whether a message could be delivered now.
+    pub(super) fn is_ready(&self, seq: u64) -> bool {
+        let in_turn = seq >= self.cursor && !self.taken.contains(&seq);
+        (in_turn || self.returned.contains(&seq)) && self.messages.is_alive(seq)
+    }
+
+    fn is_unacked(&self, seq: u64) -> bool {
+        let elsewhere = seq >= self.cursor || self.returned.contains(&seq) || self.taken.contains(&seq);
+        !elsewhere && self.messages.is_alive(seq)
+    }
+
+    /// Whether what is not settled of `from .. to` is unacknowledged: a wrong range must not take a ready message.
+    fn is_all_unacked(&self, from: u64, to: u64) -> bool {
+        to <= self.cursor
+            && (from >= to
+                || self.returned.range(from..to).next().is_none()
+                    && self.taken.range(from..to).next().is_none())
+    }
+}
+
+/// The numbers below `cursor` in these ranges.
+fn delivered(ranges: &[SeqRange], cursor: u64) -> impl Iterator<Item = u64> {
+    ranges.iter().flat_map(move |(first, length)| *first..first.saturating_add(*length).min(cursor))
+}

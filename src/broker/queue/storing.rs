@@ -1,0 +1,193 @@
+//! Between memory and the cold store: checkpoints, spilling, reading back.
+
+use bytes::Bytes;
+
+use super::effect::Effect;
+use super::segment::{Segment, Stored};
+use super::{Queue, expiry::NEAR_MS};
+
+/// Chunks read ahead of the cursor.
+const READ_AHEAD: usize = 2;
+
+/// A chunk for the cold store.
+#[derive(Clone, Debug)]
+pub struct ChunkWrite {
+    /// Number of its first message: its key.
+    pub first: u64,
+    /// What a restart must know without reading it.
+    pub descriptor: Vec<u8>,
+    /// The records; `None` when only the descriptor has changed.
+    pub data: Option<Bytes>,
+    /// Due times of messages in it, with their numbers.
+    pub dues: Vec<(u64, u64)>,
+}
+
+impl Queue {
+    /// Bytes of messages in memory.
+    #[must_use]
+    pub fn hot_bytes(&self) -> usize {
+        self.messages.hot_bytes()
+    }
+
+    /// Whether a checkpoint has anything to write for this queue.
+    #[must_use]
+    pub fn needs_checkpoint(&self) -> bool {
+        self.options.durable && self.messages.segments().any(|segment| unsaved(segment) || stale(segment))
+    }
+
+    /// Everything that a restart needs and the cold store does not have: after these writes the log up to here can go.
+    pub fn checkpoint(&mut self) -> Vec<ChunkWrite> {
+        self.messages.seal_last();
+        let mut writes = Vec::new();
+        for at in 0..self.messages.len() {
+            let Some(segment) = self.messages.get(at) else { break };
+            if unsaved(segment) {
+                writes.push(self.write_of(at));
+            } else if stale(segment) {
+                let (first, descriptor) = (segment.first, segment.descriptor());
+                writes.push(ChunkWrite { first, descriptor, data: None, dues: Vec::new() });
+                self.messages.change(at, |segment| segment.dirty = false);
+            }
+        }
+        writes
+    }
+
+    /// The queue's own row: what is true of it beside its messages.
+    #[must_use]
+    pub fn row(&self) -> Vec<u8> {
+        let mut row = vec![1];
+        row.extend_from_slice(&self.messages.next_seq.to_le_bytes());
+        row.extend_from_slice(&self.cursor.max(self.redelivered_below).to_le_bytes());
+        row
+    }
+
+    /// Due times before this are not needed in the cold store any more.
+    #[must_use]
+    pub fn dues_done_before(&self, now_ms: u64) -> Option<u64> {
+        let quiet =
+            self.unacked == 0 && self.taken.is_empty() && self.returned.is_empty() && !self.due_loading;
+        let first = self.due.first().map(|(due_ms, _)| *due_ms);
+        quiet.then(|| [Some(now_ms), first, self.due_far_ms].into_iter().flatten().min()).flatten()
+    }
+
+    /// Frees about `wanted` bytes: drops what is stored already, gives back what must be written first.
+    pub fn spill(&mut self, wanted: usize, now_ms: u64) -> Vec<ChunkWrite> {
+        let goal = self.messages.hot_bytes().saturating_sub(wanted);
+        let mut writes = Vec::new();
+        let mut writing = 0;
+        for at in self.coldest_first() {
+            if self.messages.hot_bytes().saturating_sub(writing) <= goal {
+                break;
+            }
+            let Some(segment) = self.messages.get(at) else { break };
+            match segment.stored {
+                Stored::Yes => self.cool(at, now_ms),
+                Stored::No => {
+                    writing += segment.hot_bytes();
+                    writes.push(self.write_of(at));
+                }
+                Stored::Writing => writing += segment.hot_bytes(),
+            }
+        }
+        writes
+    }
+
+    /// The cold store has this chunk now; `spilling` drops its bytes.
+    pub fn chunk_stored(&mut self, first: u64, spilling: bool, now_ms: u64) {
+        let Some(at) = self.messages.position_of_first(first) else { return };
+        self.messages.change(at, |segment| segment.stored = Stored::Yes);
+        let near = self.near_cursor(at);
+        if spilling && !near {
+            self.cool(at, now_ms);
+        }
+    }
+
+    /// Segments whose messages are needed last come first: the newest, then the oldest unacknowledged.
+    fn coldest_first(&self) -> Vec<usize> {
+        let count = self.messages.len();
+        let current = self.messages.position_from(self.cursor);
+        let is_candidate =
+            |at: &usize| self.messages.get(*at).is_some_and(|segment| segment.is_hot() && !segment.is_open());
+        let ahead = (current.saturating_add(READ_AHEAD + 1)..count).rev();
+        ahead.chain(0..current.min(count)).filter(is_candidate).collect()
+    }
+
+    fn near_cursor(&self, at: usize) -> bool {
+        let current = self.messages.position_from(self.cursor);
+        (current..=current + READ_AHEAD).contains(&at)
+    }
+
+    fn cool(&mut self, at: usize, now_ms: u64) {
+        let far_ms = now_ms.saturating_add(NEAR_MS);
+        let dues = self.messages.get(at).into_iter().flat_map(Segment::dues);
+        for entry in dues.filter(|(due_ms, _)| *due_ms > far_ms) {
+            if self.due.remove(&entry) {
+                self.due_far_ms = Some(self.due_far_ms.map_or(entry.0, |due_ms| due_ms.min(entry.0)));
+            }
+        }
+        self.messages.change(at, Segment::cool);
+    }
+
+    fn write_of(&mut self, at: usize) -> ChunkWrite {
+        self.messages.change(at, |segment| {
+            segment.stored = Stored::Writing;
+            segment.dirty = false;
+            segment.note_transient();
+            ChunkWrite {
+                first: segment.first,
+                descriptor: segment.descriptor(),
+                data: Some(segment.chunk().into()),
+                dues: segment.dues().collect(),
+            }
+        })
+    }
+
+    /// Whether a segment is in memory; asks for its chunk when it is not.
+    pub(super) fn is_hot(&mut self, at: usize, effects: &mut Vec<Effect>) -> bool {
+        let Some(segment) = self.messages.get(at) else { return false };
+        if segment.is_hot() {
+            return true;
+        }
+        if !segment.loading {
+            effects.push(Effect::Load(segment.first));
+            self.messages.change(at, |segment| segment.loading = true);
+        }
+        false
+    }
+
+    /// Asks for the next chunks before they are needed.
+    pub(super) fn read_ahead(&mut self, at: usize, effects: &mut Vec<Effect>) {
+        for next in at + 1..=at + READ_AHEAD {
+            if self.messages.get(next).is_some() {
+                self.is_hot(next, effects);
+            }
+        }
+    }
+
+    /// A chunk has been read.
+    pub(super) fn chunk_loaded(&mut self, first: u64, chunk: &Bytes, now_ms: u64, effects: &mut Vec<Effect>) {
+        let Some(at) = self.messages.warm(first, chunk) else { return };
+        let Some(segment) = self.messages.get(at) else { return };
+        for (seq, reason) in self.waiting.remove(&first).unwrap_or_default() {
+            if let Some(record) = segment.share_record(seq) {
+                effects.push(Effect::DeadLetter { seq, reason, record });
+            }
+        }
+        let returned = self.returned.range(first..segment.end()).next().is_some();
+        let stored = segment.stored == Stored::Yes;
+        self.watch_segment(at);
+        if stored && !returned && !self.near_cursor(at) {
+            self.cool(at, now_ms);
+        }
+    }
+}
+
+/// Holds persistent messages that only the log has.
+fn unsaved(segment: &Segment) -> bool {
+    segment.alive > 0 && segment.stored == Stored::No && segment.has_persistent()
+}
+
+/// More is settled than the cold store knows, or will know after the writes under way.
+fn stale(segment: &Segment) -> bool {
+    segment.dirty && segment.stored != Stored::No
+}

@@ -1,0 +1,224 @@
+//! Bindings: bind, unbind, and what goes with them when a queue or an exchange goes.
+
+use std::sync::Arc;
+
+use amq_protocol::types::FieldTable;
+
+use crate::broker::exchange::{Bound, ExchangeKind, Hop, Slot, validate_headers_binding};
+use crate::broker::ids::ConnectionId;
+use crate::protocol::error::Refusal;
+use crate::protocol::table;
+
+use super::queues::Queues;
+use super::refusals::{self, stripped};
+use super::vhost::Vhost;
+use super::{Change, Destination, Outcome, QueueEntry, Row, Topology};
+
+/// One binding. The destination comes first, so that all bindings to one destination are a range.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Binding {
+    pub(super) destination: Hop,
+    pub(super) source: Slot,
+    pub(super) key: Box<str>,
+    /// The raw argument table, its fields sorted by name: equal tables are equal bytes.
+    pub(super) arguments: Box<[u8]>,
+}
+
+impl Binding {
+    /// The least binding to this destination.
+    fn first_to(destination: Hop) -> Self {
+        Self { destination, source: Slot(0), key: Box::default(), arguments: Box::default() }
+    }
+
+    fn bound(&self) -> Bound<'_> {
+        Bound { key: &self.key, arguments: &self.arguments, hop: self.destination }
+    }
+}
+
+/// What a bind or unbind names.
+pub(super) struct Asked {
+    pub(super) source: String,
+    pub(super) destination: Destination,
+    pub(super) routing_key: String,
+    pub(super) arguments: FieldTable,
+    pub(super) owner: ConnectionId,
+}
+
+impl Asked {
+    fn stripped(self) -> Result<Self, Refusal> {
+        let source = stripped(self.source);
+        refusals::not_on_default_exchange(&source)?;
+        let destination = match self.destination {
+            Destination::Queue(name) => Destination::Queue(stripped(name)),
+            Destination::Exchange(name) => {
+                let name = stripped(name);
+                refusals::not_on_default_exchange(&name)?;
+                Destination::Exchange(name)
+            }
+        };
+        Ok(Self { source, destination, ..self })
+    }
+
+    fn binding(&self, source: Slot, destination: Hop) -> Binding {
+        let arguments = table::from_field_table(&self.arguments).into();
+        Binding { destination, source, key: self.routing_key.as_str().into(), arguments }
+    }
+}
+
+impl Topology {
+    pub(super) fn bind(&mut self, vhost: &str, asked: Asked) -> Result<Outcome, Refusal> {
+        let asked = asked.stripped()?;
+        let vhost = self.vhosts.get_mut(vhost).ok_or_else(|| refusals::no_vhost(vhost))?;
+        let source = vhost.exchange_slot(&asked.source)?;
+        let (destination, queue) = vhost.destination(&asked.destination)?;
+        if let Some(queue) = &queue {
+            queue.check_lock(asked.owner)?;
+        }
+        if vhost.exchanges.get(source).kind == ExchangeKind::Headers {
+            validate_headers_binding(&asked.arguments)?;
+        }
+        let mut outcome = Outcome { queue, ..Outcome::default() };
+        let binding = asked.binding(source, destination);
+        if vhost.bindings.contains(&binding) {
+            return Ok(outcome);
+        }
+        if vhost.is_durable(&binding) {
+            outcome.changes.push(Change::Put(vhost.binding_row(&binding, &self.queues)));
+        }
+        vhost.link(binding);
+        outcome.created = true;
+        self.version += 1;
+        Ok(outcome)
+    }
+
+    /// What is not bound is as good as unbound, whatever is missing.
+    pub(super) fn unbind(&mut self, vhost: &str, asked: Asked) -> Result<Outcome, Refusal> {
+        let asked = asked.stripped()?;
+        let vhost = self.vhosts.get_mut(vhost).ok_or_else(|| refusals::no_vhost(vhost))?;
+        let mut outcome = Outcome::default();
+        let Some(source) = vhost.exchanges.find(&asked.source) else { return Ok(outcome) };
+        let Ok((destination, queue)) = vhost.destination(&asked.destination) else { return Ok(outcome) };
+        let binding = asked.binding(source, destination);
+        if !vhost.bindings.contains(&binding) {
+            return Ok(outcome);
+        }
+        if let Some(queue) = &queue {
+            queue.check_lock(asked.owner)?;
+        }
+        let idle = vhost.unlink(&binding, &self.queues, &mut outcome.changes);
+        vhost.remove_exchanges(idle.into_iter().collect(), &self.queues, &mut outcome.changes);
+        outcome.queue = queue;
+        self.version += 1;
+        Ok(outcome)
+    }
+}
+
+impl Vhost {
+    /// Removes a queue with its bindings, and the auto-delete exchanges that are idle without them.
+    pub(super) fn remove_queue(&mut self, queue: &QueueEntry, queues: &Queues, changes: &mut Vec<Change>) {
+        let idle = self.unlink_all_to(Hop::Queue(queue.target()), queues, changes);
+        changes.extend(queue.durable.then(|| Change::delete(&queue.row())));
+        self.queues.remove(&queue.name);
+        self.remove_exchanges(idle, queues, changes);
+    }
+
+    /// Removes exchanges with all their bindings, and the auto-delete exchanges that are idle without them.
+    pub(super) fn remove_exchanges(
+        &mut self,
+        mut doomed: Vec<Slot>,
+        queues: &Queues,
+        changes: &mut Vec<Change>,
+    ) {
+        while let Some(slot) = doomed.pop() {
+            self.unlink_all_from(slot, queues, changes);
+            doomed.extend(self.unlink_all_to(Hop::Exchange(slot), queues, changes));
+            let exchange = self.exchanges.remove(slot);
+            changes.extend(exchange.is_kept().then(|| Change::delete(&exchange.row(&self.name))));
+        }
+    }
+
+    /// Whether the binding survives a restart: when both its ends do.
+    pub(super) fn is_durable(&self, binding: &Binding) -> bool {
+        let destination = match binding.destination {
+            Hop::Queue(target) => target.durable,
+            Hop::Exchange(slot) => self.exchanges.get(slot).durable,
+        };
+        destination && self.exchanges.get(binding.source).durable
+    }
+
+    pub(super) fn binding_row(&self, binding: &Binding, queues: &Queues) -> Row {
+        Row::Binding {
+            vhost: self.name.to_string(),
+            source: self.exchanges.get(binding.source).name.to_string(),
+            destination: self.destination_name(binding.destination, queues),
+            routing_key: binding.key.to_string(),
+            arguments: table::to_field_table(&binding.arguments).unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn link(&mut self, binding: Binding) {
+        let source = self.exchanges.get_mut(binding.source);
+        source.matcher.add(binding.bound());
+        source.bindings_from += 1;
+        self.bindings.insert(binding);
+    }
+
+    pub(super) fn exchange_slot(&self, name: &str) -> Result<Slot, Refusal> {
+        self.exchanges.find(name).ok_or_else(|| refusals::no_exchange(name, &self.name))
+    }
+
+    pub(super) fn destination(
+        &self,
+        destination: &Destination,
+    ) -> Result<(Hop, Option<Arc<QueueEntry>>), Refusal> {
+        match destination {
+            Destination::Exchange(name) => Ok((Hop::Exchange(self.exchange_slot(name)?), None)),
+            Destination::Queue(name) => {
+                let queue = self.queues.get(name.as_str());
+                let queue = queue.ok_or_else(|| refusals::no_queue(name, &self.name))?;
+                Ok((Hop::Queue(queue.target()), Some(Arc::clone(queue))))
+            }
+        }
+    }
+
+    pub(super) fn destination_name(&self, hop: Hop, queues: &Queues) -> Destination {
+        match hop {
+            Hop::Exchange(slot) => Destination::Exchange(self.exchanges.get(slot).name.to_string()),
+            Hop::Queue(target) => {
+                let name = queues.get(target.id).map(|queue| queue.name.to_string());
+                Destination::Queue(name.unwrap_or_default())
+            }
+        }
+    }
+
+    /// Takes a binding out; the source is returned when it is to go as well.
+    fn unlink(&mut self, binding: &Binding, queues: &Queues, changes: &mut Vec<Change>) -> Option<Slot> {
+        if self.is_durable(binding) {
+            changes.push(Change::delete(&self.binding_row(binding, queues)));
+        }
+        self.bindings.remove(binding);
+        let source = self.exchanges.get_mut(binding.source);
+        source.matcher.remove(binding.bound());
+        source.bindings_from -= 1;
+        (source.auto_delete && source.bindings_from == 0).then_some(binding.source)
+    }
+
+    fn unlink_all_to(&mut self, destination: Hop, queues: &Queues, changes: &mut Vec<Change>) -> Vec<Slot> {
+        let range = self.bindings.range(Binding::first_to(destination)..);
+        let bindings: Vec<_> =
+            range.take_while(|binding| binding.destination == destination).cloned().collect();
+        bindings.iter().filter_map(|binding| self.unlink(binding, queues, changes)).collect()
+    }
+
+    fn unlink_all_from(&mut self, source: Slot, queues: &Queues, changes: &mut Vec<Change>) {
+        for destination in self.exchanges.get(source).matcher.hops() {
+            let first = Binding { source, ..Binding::first_to(destination) };
+            let range = self.bindings.range(first..);
+            let ours = |binding: &&Binding| (binding.destination, binding.source) == (destination, source);
+            let bindings: Vec<_> = range.take_while(ours).cloned().collect();
+            for binding in bindings {
+                self.unlink(&binding, queues, changes);
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What can be asked of the topology.
+
+use amq_protocol::types::FieldTable;
+
+use crate::broker::ids::{ConnectionId, QueueId};
+
+/// One change (or check) of vhosts, users, exchanges, queues and bindings.
+///
+/// Names of exchanges and queues may still hold carriage returns and line feeds: they are taken out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Makes a vhost with its predeclared exchanges; nothing happens when it is there.
+    CreateVhost { name: String },
+    /// Removes a vhost with all that is in it.
+    DeleteVhost { name: String },
+    /// Makes a user or replaces it.
+    PutUser { name: String, password_hash: String, tags: String },
+    /// Removes a user.
+    DeleteUser { name: String },
+    /// `exchange.declare`.
+    DeclareExchange {
+        vhost: String,
+        name: String,
+        kind: String,
+        passive: bool,
+        durable: bool,
+        auto_delete: bool,
+        internal: bool,
+        arguments: FieldTable,
+    },
+    /// `exchange.delete`.
+    DeleteExchange { vhost: String, name: String, if_unused: bool },
+    /// `queue.declare`; `name` is never empty: `generated` says that the broker made it.
+    DeclareQueue {
+        vhost: String,
+        name: String,
+        generated: bool,
+        passive: bool,
+        durable: bool,
+        exclusive: bool,
+        auto_delete: bool,
+        arguments: FieldTable,
+        owner: ConnectionId,
+    },
+    /// `queue.delete`; `consumers` and `messages` are what the queue's shard counted.
+    DeleteQueue {
+        vhost: String,
+        name: String,
+        owner: ConnectionId,
+        if_unused: bool,
+        consumers: u32,
+        if_empty: bool,
+        messages: u64,
+    },
+    /// Finds a queue for consume, get or purge: it must exist and not be locked by another connection.
+    CheckQueue { vhost: String, name: String, owner: ConnectionId },
+    /// `queue.bind` and `exchange.bind`.
+    Bind {
+        vhost: String,
+        source: String,
+        destination: Destination,
+        routing_key: String,
+        arguments: FieldTable,
+        owner: ConnectionId,
+    },
+    /// `queue.unbind` and `exchange.unbind`.
+    Unbind {
+        vhost: String,
+        source: String,
+        destination: Destination,
+        routing_key: String,
+        arguments: FieldTable,
+        owner: ConnectionId,
+    },
+    /// Removes the exclusive queues of a connection that has ended.
+    DropOwner { owner: ConnectionId },
+    /// Removes a queue that its shard found unused (auto-delete) or expired; fine when it is gone.
+    DropQueue { id: QueueId },
+}
+
+/// The end of a binding that receives.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Destination {
+    /// A queue by name.
+    Queue(String),
+    /// An exchange by name.
+    Exchange(String),
+}
+
+impl Destination {
+    /// The name, whichever kind it is.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Queue(name) | Self::Exchange(name) => name,
+        }
+    }
+}

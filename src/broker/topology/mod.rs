@@ -1,0 +1,174 @@
+//! What is declared on a node: vhosts, users, exchanges, queues, bindings; and where a message goes.
+//!
+//! - `command`, `outcome`: what can be asked, and what it brought about
+//! - `vhost`, `users`, `exchanges`, `queues`, `bindings`: one kind of object each, with its rules and refusals
+//! - `route`: from exchange, keys and headers to queues
+//! - `row`, `change`, `restore`: what survives a restart, and how it comes back
+//! - `listing`: everything in order, for people
+
+mod bindings;
+mod change;
+mod codec;
+mod command;
+mod exchanges;
+mod listing;
+mod outcome;
+mod queues;
+mod refusals;
+mod restore;
+mod route;
+mod row;
+mod users;
+mod vhost;
+
+use std::sync::Arc;
+
+use crate::broker::exchange::Map;
+use crate::broker::ids::QueueId;
+use crate::protocol::error::Refusal;
+
+pub use change::Change;
+pub use codec::RowError;
+pub use command::{Command, Destination};
+pub use exchanges::ExchangeEntry;
+pub use listing::BindingEntry;
+pub use outcome::Outcome;
+pub use queues::QueueEntry;
+pub use restore::RestoreError;
+pub use route::{RouteError, RouteQuery, Routed};
+pub use row::{Row, RowKey};
+pub use users::User;
+
+use queues::Queues;
+use vhost::Vhost;
+
+/// Everything that is declared on one node. Plain data: whoever shares it locks it.
+#[derive(Debug)]
+pub struct Topology {
+    vhosts: Map<Arc<str>, Vhost>,
+    users: Map<Arc<str>, User>,
+    queues: Queues,
+    version: u64,
+}
+
+impl Topology {
+    /// A topology with nothing in it; queues will be spread over so many shards.
+    #[must_use]
+    pub fn new(shards: u16) -> Self {
+        Self { vhosts: Map::default(), users: Map::default(), queues: Queues::new(shards), version: 0 }
+    }
+
+    /// Carries out a command. Nothing changes when it is refused.
+    ///
+    /// # Errors
+    /// The refusal in RabbitMQ's words; its cause is the method that asked.
+    pub fn apply(&mut self, command: Command) -> Result<Outcome, Refusal> {
+        match command {
+            Command::CreateVhost { name } => Ok(self.create_vhost(&name)),
+            Command::DeleteVhost { name } => self.delete_vhost(&name),
+            Command::PutUser { name, password_hash, tags } => Ok(self.put_user(&name, password_hash, tags)),
+            Command::DeleteUser { name } => self.delete_user(&name),
+            Command::DeclareExchange {
+                vhost,
+                name,
+                kind,
+                passive,
+                durable,
+                auto_delete,
+                internal,
+                arguments,
+            } => {
+                let asked = exchanges::Asked { kind, durable, auto_delete, internal, arguments };
+                self.declare_exchange(&vhost, name, passive, asked)
+            }
+            Command::DeleteExchange { vhost, name, if_unused } => {
+                self.delete_exchange(&vhost, name, if_unused)
+            }
+            Command::DeclareQueue {
+                vhost,
+                name,
+                generated,
+                passive,
+                durable,
+                exclusive,
+                auto_delete,
+                arguments,
+                owner,
+            } => {
+                let exclusive = exclusive.then_some(owner);
+                let asked = queues::Asked { generated, durable, exclusive, auto_delete, arguments };
+                if passive {
+                    self.check_queue(&vhost, name, owner)
+                } else {
+                    self.declare_queue(&vhost, name, asked)
+                }
+            }
+            Command::DeleteQueue { vhost, name, owner, if_unused, consumers, if_empty, messages } => {
+                let used = queues::Used {
+                    consumers: if_unused && consumers > 0,
+                    messages: if_empty && messages > 0,
+                };
+                self.delete_queue(&vhost, name, owner, used)
+            }
+            Command::CheckQueue { vhost, name, owner } => self.check_queue(&vhost, name, owner),
+            Command::Bind { vhost, source, destination, routing_key, arguments, owner } => {
+                let asked = bindings::Asked { source, destination, routing_key, arguments, owner };
+                self.bind(&vhost, asked)
+            }
+            Command::Unbind { vhost, source, destination, routing_key, arguments, owner } => {
+                let asked = bindings::Asked { source, destination, routing_key, arguments, owner };
+                self.unbind(&vhost, asked)
+            }
+            Command::DropOwner { owner } => Ok(self.drop_owner(owner)),
+            Command::DropQueue { id } => Ok(self.drop_queue(id)),
+        }
+    }
+
+    /// A number that moves with every change that can alter where a message goes.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The queue of that name.
+    #[must_use]
+    pub fn queue(&self, vhost: &str, name: &str) -> Option<&Arc<QueueEntry>> {
+        self.vhosts.get(vhost)?.queues.get(name)
+    }
+
+    /// The queue of that number.
+    #[must_use]
+    pub fn queue_by_id(&self, id: QueueId) -> Option<&Arc<QueueEntry>> {
+        self.queues.get(id)
+    }
+
+    /// The exchange of that name; the default exchange, being no object with bindings, is not found.
+    #[must_use]
+    pub fn exchange(&self, vhost: &str, name: &str) -> Option<&ExchangeEntry> {
+        let exchanges = &self.vhosts.get(vhost)?.exchanges;
+        exchanges.find(name).map(|slot| exchanges.get(slot))
+    }
+
+    /// The user of that name.
+    #[must_use]
+    pub fn user(&self, name: &str) -> Option<&User> {
+        self.users.get(name)
+    }
+
+    /// Whether there is a vhost of that name.
+    #[must_use]
+    pub fn has_vhost(&self, name: &str) -> bool {
+        self.vhosts.contains_key(name)
+    }
+
+    fn vhost(&self, name: &str) -> Result<&Vhost, Refusal> {
+        self.vhosts.get(name).ok_or_else(|| refusals::no_vhost(name))
+    }
+
+    fn vhost_mut(&mut self, name: &str) -> Result<&mut Vhost, Refusal> {
+        self.vhosts.get_mut(name).ok_or_else(|| refusals::no_vhost(name))
+    }
+}
+
+#[cfg(test)]
+mod tests;

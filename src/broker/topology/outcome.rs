@@ -1,0 +1,19 @@
+//! What a command brought about.
+
+use std::sync::Arc;
+
+use super::Change;
+use super::queues::QueueEntry;
+
+/// The result of a command that was not refused.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// The queue that was declared, found or deleted.
+    pub queue: Option<Arc<QueueEntry>>,
+    /// Whether the object named in the command is new.
+    pub created: bool,
+    /// What has to be kept, in order: only what survives a restart.
+    pub changes: Vec<Change>,
+    /// Queues that are gone; their shards drop them and tell their consumers.
+    pub deleted_queues: Vec<Arc<QueueEntry>>,
+}

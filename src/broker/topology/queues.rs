@@ -1,0 +1,279 @@
+//! Queues: declare, find, delete, and what each is.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use amq_protocol::types::FieldTable;
+
+use crate::broker::arguments::{Comparison, QueueSettings, QueueType, equivalence, object_text};
+use crate::broker::exchange::Map;
+use crate::broker::ids::{ConnectionId, QueueId, Target};
+use crate::protocol::error::Refusal;
+
+use super::refusals::{self, failed, stripped};
+use super::{Change, Outcome, Row, Topology};
+
+/// So many numbers are set aside by one row, so that declaring a transient queue seldom has to keep anything.
+const IDS_PER_ROW: u64 = 1024;
+
+/// One queue as declared; its messages and consumers are elsewhere.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueueEntry {
+    /// The number, never used again.
+    pub id: QueueId,
+    /// The shard that owns it.
+    pub shard: u16,
+    /// The vhost it is in.
+    pub vhost: Arc<str>,
+    /// The name, unique in its vhost.
+    pub name: Arc<str>,
+    /// Whether it survives a restart; never with `exclusive`.
+    pub durable: bool,
+    /// The only connection that may use it.
+    pub exclusive: Option<ConnectionId>,
+    /// Whether it goes with its last consumer.
+    pub auto_delete: bool,
+    /// The arguments as declared.
+    pub arguments: FieldTable,
+    /// The arguments as understood.
+    pub settings: QueueSettings,
+}
+
+impl QueueEntry {
+    /// Where messages for this queue go.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target { id: self.id, shard: self.shard, durable: self.durable }
+    }
+
+    pub(super) fn row(&self) -> Row {
+        Row::Queue {
+            id: self.id,
+            vhost: self.vhost.to_string(),
+            name: self.name.to_string(),
+            auto_delete: self.auto_delete,
+            arguments: self.arguments.clone(),
+        }
+    }
+
+    /// Lets through whoever may use the queue: all, or its owner.
+    pub(super) fn check_lock(&self, asking: ConnectionId) -> Result<(), Refusal> {
+        match self.exclusive {
+            Some(owner) if owner != asking => Err(refusals::locked(&self.name, &self.vhost)),
+            _ => Ok(()),
+        }
+    }
+
+    fn same(&self, asked: &Asked) -> Result<(), Refusal> {
+        if self.exclusive != asked.exclusive {
+            return Err(refusals::locked(&self.name, &self.vhost));
+        }
+        let object = object_text("queue", &self.name, &self.vhost);
+        let comparison = Comparison { object: &object };
+        comparison.flag("durable", self.durable, asked.is_durable())?;
+        comparison.flag("auto_delete", self.auto_delete, asked.auto_delete)?;
+        equivalence(&self.arguments, &asked.arguments, &object)
+    }
+}
+
+/// What a declare asks for.
+pub(super) struct Asked {
+    pub(super) generated: bool,
+    pub(super) durable: bool,
+    pub(super) exclusive: Option<ConnectionId>,
+    pub(super) auto_delete: bool,
+    pub(super) arguments: FieldTable,
+}
+
+impl Asked {
+    /// An exclusive queue never survives its connection, so `durable` says nothing.
+    fn is_durable(&self) -> bool {
+        self.durable && self.exclusive.is_none()
+    }
+
+    fn settings(&self, name: &str, vhost: &str) -> Result<QueueSettings, Refusal> {
+        let settings = QueueSettings::parse(&self.arguments, name, vhost)?;
+        if self.generated && settings.queue_type == QueueType::Quorum {
+            return Err(failed("Cannot declare a server-named queue for type rabbit_quorum_queue"));
+        }
+        let exclusive = self.exclusive.is_some();
+        settings.check_properties(name, vhost, self.is_durable(), exclusive, self.auto_delete)?;
+        Ok(settings)
+    }
+}
+
+/// What stands against deleting a queue.
+pub(super) struct Used {
+    pub(super) consumers: bool,
+    pub(super) messages: bool,
+}
+
+impl Topology {
+    pub(super) fn declare_queue(
+        &mut self,
+        vhost: &str,
+        name: String,
+        asked: Asked,
+    ) -> Result<Outcome, Refusal> {
+        let name = stripped(name);
+        if !asked.generated && refusals::is_reserved(&name) {
+            return Err(refusals::reserved("queue", &name));
+        }
+        let vhost = self.vhosts.get_mut(vhost).ok_or_else(|| refusals::no_vhost(vhost))?;
+        if let Some(existing) = vhost.queues.get(name.as_str()) {
+            existing.same(&asked)?;
+            return Ok(Outcome { queue: Some(Arc::clone(existing)), ..Outcome::default() });
+        }
+        let settings = asked.settings(&name, &vhost.name)?;
+        let mut changes = Vec::new();
+        let id = self.queues.next_id(&mut changes);
+        let queue = Arc::new(QueueEntry {
+            id,
+            shard: self.queues.shard_of(id),
+            vhost: Arc::clone(&vhost.name),
+            name: name.into(),
+            durable: asked.is_durable(),
+            exclusive: asked.exclusive,
+            auto_delete: asked.auto_delete,
+            arguments: asked.arguments,
+            settings,
+        });
+        changes.extend(queue.durable.then(|| Change::Put(queue.row())));
+        vhost.queues.insert(Arc::clone(&queue.name), Arc::clone(&queue));
+        self.queues.insert(&queue);
+        self.version += 1;
+        Ok(Outcome { queue: Some(queue), created: true, changes, ..Outcome::default() })
+    }
+
+    /// Finds a queue that `owner` may use.
+    ///
+    /// # Errors
+    /// 404 when it is not there, 405 when another connection holds it.
+    pub fn check_queue(
+        &self,
+        vhost: &str,
+        name: String,
+        owner: ConnectionId,
+    ) -> Result<Outcome, Refusal> {
+        let name = stripped(name);
+        let vhost = self.vhost(vhost)?;
+        let queue = vhost.queues.get(name.as_str()).ok_or_else(|| refusals::no_queue(&name, &vhost.name))?;
+        queue.check_lock(owner)?;
+        Ok(Outcome { queue: Some(Arc::clone(queue)), ..Outcome::default() })
+    }
+
+    /// A queue that is not there is as good as deleted.
+    pub(super) fn delete_queue(
+        &mut self,
+        vhost: &str,
+        name: String,
+        owner: ConnectionId,
+        used: Used,
+    ) -> Result<Outcome, Refusal> {
+        let name = stripped(name);
+        let Some(queue) = self.vhost(vhost)?.queues.get(name.as_str()).cloned() else {
+            return Ok(Outcome::default());
+        };
+        queue.check_lock(owner)?;
+        let object = || object_text("queue", &name, vhost);
+        if used.messages {
+            return Err(failed(format!("{} not empty", object())));
+        }
+        if used.consumers {
+            return Err(failed(format!("{} in use", object())));
+        }
+        Ok(self.drop_queue(queue.id))
+    }
+
+    pub(super) fn drop_queue(&mut self, id: QueueId) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.remove_queue(id, &mut outcome);
+        outcome.queue = outcome.deleted_queues.first().cloned();
+        outcome
+    }
+
+    pub(super) fn drop_owner(&mut self, owner: ConnectionId) -> Outcome {
+        let mut outcome = Outcome::default();
+        for id in self.queues.owned_by(owner) {
+            self.remove_queue(id, &mut outcome);
+        }
+        outcome
+    }
+
+    fn remove_queue(&mut self, id: QueueId, outcome: &mut Outcome) {
+        let Some(queue) = self.queues.get(id).cloned() else { return };
+        if let Some(vhost) = self.vhosts.get_mut(&queue.vhost) {
+            vhost.remove_queue(&queue, &self.queues, &mut outcome.changes);
+        }
+        self.queues.remove(&queue);
+        self.version += 1;
+        outcome.deleted_queues.push(queue);
+    }
+}
+
+/// The queues of all vhosts by number and by owner, and the numbers to come.
+#[derive(Debug)]
+pub(super) struct Queues {
+    shards: u16,
+    by_id: Map<QueueId, Arc<QueueEntry>>,
+    by_owner: Map<ConnectionId, BTreeSet<QueueId>>,
+    next_id: u64,
+    /// Numbers below are kept as given; the next row moves it.
+    kept_below: u64,
+}
+
+impl Queues {
+    pub(super) fn new(shards: u16) -> Self {
+        let (by_id, by_owner) = (Map::default(), Map::default());
+        Self { shards: shards.max(1), by_id, by_owner, next_id: 1, kept_below: 1 }
+    }
+
+    pub(super) fn get(&self, id: QueueId) -> Option<&Arc<QueueEntry>> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<QueueEntry>> {
+        self.by_id.values()
+    }
+
+    pub(super) fn insert(&mut self, queue: &Arc<QueueEntry>) {
+        self.by_id.insert(queue.id, Arc::clone(queue));
+        if let Some(owner) = queue.exclusive {
+            self.by_owner.entry(owner).or_default().insert(queue.id);
+        }
+    }
+
+    pub(super) fn remove(&mut self, queue: &QueueEntry) {
+        self.by_id.remove(&queue.id);
+        let Some(owner) = queue.exclusive else { return };
+        let Some(owned) = self.by_owner.get_mut(&owner) else { return };
+        owned.remove(&queue.id);
+        if owned.is_empty() {
+            self.by_owner.remove(&owner);
+        }
+    }
+
+    pub(super) fn shard_of(&self, id: QueueId) -> u16 {
+        u16::try_from(id.0 % u64::from(self.shards)).unwrap_or_default()
+    }
+
+    /// Numbers go on from here: nothing below is given again.
+    pub(super) fn resume_at(&mut self, next_id: u64) {
+        self.next_id = self.next_id.max(next_id);
+        self.kept_below = self.next_id;
+    }
+
+    fn owned_by(&self, owner: ConnectionId) -> BTreeSet<QueueId> {
+        self.by_owner.get(&owner).cloned().unwrap_or_default()
+    }
+
+    fn next_id(&mut self, changes: &mut Vec<Change>) -> QueueId {
+        let id = self.next_id;
+        self.next_id += 1;
+        if id >= self.kept_below {
+            self.kept_below = id + IDS_PER_ROW;
+            changes.push(Change::Put(Row::Counter { next_queue: self.kept_below }));
+        }
+        QueueId(id)
+    }
+}

@@ -1,0 +1,213 @@
+//! Rows: what is kept of a topology, one row an object. Keys begin with one byte for the kind, so that the rows of one
+//! kind stand together, and those that others refer to come first.
+
+use amq_protocol::types::FieldTable;
+
+use crate::broker::exchange::ExchangeKind;
+use crate::broker::ids::QueueId;
+use crate::protocol::wire::{put_u8, put_u64};
+
+use super::Destination;
+use super::codec::{RowError, RowReader, put_table, put_text};
+
+/// The version of every row's value: its first byte.
+const VERSION: u8 = 1;
+
+const COUNTER: u8 = 1;
+const USER: u8 = 2;
+const VHOST: u8 = 3;
+const EXCHANGE: u8 = 4;
+const QUEUE: u8 = 5;
+const BINDING: u8 = 6;
+
+const TO_QUEUE: u8 = 1;
+const TO_EXCHANGE: u8 = 2;
+
+const AUTO_DELETE: u8 = 1;
+const INTERNAL: u8 = 2;
+
+/// One durable object. Exchanges, queues and bindings in rows are durable by being there.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Row {
+    /// Queue numbers below are used up.
+    Counter { next_queue: u64 },
+    /// A user.
+    User { name: String, password_hash: String, tags: String },
+    /// A vhost; its predeclared exchanges have no rows.
+    Vhost { name: String },
+    /// An exchange.
+    Exchange {
+        vhost: String,
+        name: String,
+        kind: ExchangeKind,
+        auto_delete: bool,
+        internal: bool,
+        arguments: FieldTable,
+    },
+    /// A queue; never an exclusive one.
+    Queue { id: QueueId, vhost: String, name: String, auto_delete: bool, arguments: FieldTable },
+    /// A binding between durable ends.
+    Binding {
+        vhost: String,
+        source: String,
+        destination: Destination,
+        routing_key: String,
+        arguments: FieldTable,
+    },
+}
+
+/// A row's key: opaque, ordered bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowKey(pub Vec<u8>);
+
+impl Row {
+    /// The key: names the object, says nothing about it.
+    #[must_use]
+    pub fn key(&self) -> RowKey {
+        let mut key = vec![self.kind()];
+        match self {
+            Self::Counter { .. } => {}
+            Self::User { name, .. } | Self::Vhost { name } => put_text(&mut key, name),
+            Self::Exchange { vhost, name, .. } | Self::Queue { vhost, name, .. } => {
+                put_text(&mut key, vhost);
+                put_text(&mut key, name);
+            }
+            Self::Binding { vhost, source, destination, routing_key, arguments } => {
+                put_text(&mut key, vhost);
+                put_text(&mut key, source);
+                put_destination(&mut key, destination);
+                put_text(&mut key, routing_key);
+                put_table(&mut key, arguments);
+            }
+        }
+        RowKey(key)
+    }
+
+    /// What the key does not say.
+    #[must_use]
+    pub fn value(&self) -> Vec<u8> {
+        let mut value = vec![VERSION];
+        match self {
+            Self::Counter { next_queue } => put_u64(&mut value, *next_queue),
+            Self::Vhost { .. } | Self::Binding { .. } => {}
+            Self::User { password_hash, tags, .. } => {
+                put_text(&mut value, password_hash);
+                put_text(&mut value, tags);
+            }
+            Self::Exchange { kind, auto_delete, internal, arguments, .. } => {
+                put_u8(&mut value, kind_code(*kind));
+                put_u8(&mut value, flags(*auto_delete, *internal));
+                put_table(&mut value, arguments);
+            }
+            Self::Queue { id, auto_delete, arguments, .. } => {
+                put_u64(&mut value, id.0);
+                put_u8(&mut value, flags(*auto_delete, false));
+                put_table(&mut value, arguments);
+            }
+        }
+        value
+    }
+
+    /// Reads a row back.
+    ///
+    /// # Errors
+    /// When a byte of key or value is not what a row has.
+    pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, RowError> {
+        let mut key = RowReader::new(key);
+        let mut value = RowReader::new(value);
+        value.version(VERSION)?;
+        let row = Self::read(&mut key, &mut value)?;
+        key.end()?;
+        value.end()?;
+        Ok(row)
+    }
+
+    fn read(key: &mut RowReader<'_>, value: &mut RowReader<'_>) -> Result<Self, RowError> {
+        match key.u8()? {
+            COUNTER => Ok(Self::Counter { next_queue: value.u64()? }),
+            USER => Ok(Self::User { name: key.text()?, password_hash: value.text()?, tags: value.text()? }),
+            VHOST => Ok(Self::Vhost { name: key.text()? }),
+            EXCHANGE => read_exchange(key, value),
+            QUEUE => Ok(Self::Queue {
+                id: QueueId(value.u64()?),
+                vhost: key.text()?,
+                name: key.text()?,
+                auto_delete: read_flags(value.u8()?, AUTO_DELETE)? & AUTO_DELETE != 0,
+                arguments: value.table()?,
+            }),
+            BINDING => Ok(Self::Binding {
+                vhost: key.text()?,
+                source: key.text()?,
+                destination: read_destination(key)?,
+                routing_key: key.text()?,
+                arguments: key.table()?,
+            }),
+            other => Err(RowError::UnknownKind(other)),
+        }
+    }
+
+    /// Its kind's place in the order of keys.
+    pub(super) fn kind(&self) -> u8 {
+        match self {
+            Self::Counter { .. } => COUNTER,
+            Self::User { .. } => USER,
+            Self::Vhost { .. } => VHOST,
+            Self::Exchange { .. } => EXCHANGE,
+            Self::Queue { .. } => QUEUE,
+            Self::Binding { .. } => BINDING,
+        }
+    }
+}
+
+fn read_exchange(key: &mut RowReader<'_>, value: &mut RowReader<'_>) -> Result<Row, RowError> {
+    let (vhost, name) = (key.text()?, key.text()?);
+    let kind = read_kind(value.u8()?)?;
+    let flags = read_flags(value.u8()?, AUTO_DELETE | INTERNAL)?;
+    let (auto_delete, internal) = (flags & AUTO_DELETE != 0, flags & INTERNAL != 0);
+    Ok(Row::Exchange { vhost, name, kind, auto_delete, internal, arguments: value.table()? })
+}
+
+fn put_destination(out: &mut Vec<u8>, destination: &Destination) {
+    let (kind, name) = match destination {
+        Destination::Queue(name) => (TO_QUEUE, name),
+        Destination::Exchange(name) => (TO_EXCHANGE, name),
+    };
+    put_u8(out, kind);
+    put_text(out, name);
+}
+
+fn read_destination(key: &mut RowReader<'_>) -> Result<Destination, RowError> {
+    match key.u8()? {
+        TO_QUEUE => Ok(Destination::Queue(key.text()?)),
+        TO_EXCHANGE => Ok(Destination::Exchange(key.text()?)),
+        other => Err(RowError::UnknownKind(other)),
+    }
+}
+
+fn kind_code(kind: ExchangeKind) -> u8 {
+    match kind {
+        ExchangeKind::Direct => 1,
+        ExchangeKind::Fanout => 2,
+        ExchangeKind::Topic => 3,
+        ExchangeKind::Headers => 4,
+    }
+}
+
+fn read_kind(code: u8) -> Result<ExchangeKind, RowError> {
+    match code {
+        1 => Ok(ExchangeKind::Direct),
+        2 => Ok(ExchangeKind::Fanout),
+        3 => Ok(ExchangeKind::Topic),
+        4 => Ok(ExchangeKind::Headers),
+        other => Err(RowError::UnknownKind(other)),
+    }
+}
+
+fn flags(auto_delete: bool, internal: bool) -> u8 {
+    u8::from(auto_delete) * AUTO_DELETE + u8::from(internal) * INTERNAL
+}
+
+/// A flag that is not known would be lost: better refused.
+fn read_flags(flags: u8, known: u8) -> Result<u8, RowError> {
+    if flags & !known == 0 { Ok(flags) } else { Err(RowError::UnknownKind(flags)) }
+}

@@ -1,0 +1,284 @@
+//! Rows: they read back as written, and bring back what is durable.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use crate::broker::exchange::ExchangeKind;
+use crate::broker::ids::QueueId;
+
+use super::*;
+
+/// What a store would hold after these changes.
+#[derive(Default)]
+struct Store(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Store {
+    fn take(&mut self, changes: &[Change]) {
+        for change in changes {
+            let mut bytes = Vec::new();
+            change.encode(&mut bytes);
+            bytes.push(0xff);
+            let (read, length) = Change::decode(&bytes).unwrap();
+            assert_eq!((&read, length), (change, bytes.len() - 1));
+            match read {
+                Change::Put(row) => self.0.insert(row.key().0, row.value()),
+                Change::Delete(key) => Some(self.0.remove(&key.0).expect("only what is there is deleted")),
+            };
+        }
+    }
+
+    fn restore(&self) -> Topology {
+        let rows = self.0.iter().rev().map(|(key, value)| Row::decode(key, value).unwrap());
+        Topology::restore(4, rows).unwrap()
+    }
+}
+
+/// What is durable, in words.
+fn durable(topology: &Topology) -> Vec<String> {
+    let mut lines: Vec<String> = topology.users().iter().map(|user| format!("{user:?}")).collect();
+    for vhost in topology.vhosts() {
+        lines.push(format!("vhost {vhost}"));
+        let is_durable =
+            |name: &str| topology.exchange(&vhost, name).is_some_and(|exchange| exchange.durable);
+        let exchanges = topology.exchanges(&vhost).into_iter().filter(|exchange| exchange.durable);
+        lines.extend(exchanges.map(|e| {
+            format!(
+                "{} {:?} {} {} {:?} {:?}",
+                e.name, e.kind, e.auto_delete, e.internal, e.arguments, e.alternate
+            )
+        }));
+        let queues = topology.queues(&vhost).into_iter().filter(|queue| queue.durable);
+        lines.extend(queues.map(|queue| format!("{queue:?}")));
+        let bindings = topology.bindings(&vhost).into_iter().filter(|binding| {
+            is_durable(&binding.source)
+                && match &binding.destination {
+                    Destination::Exchange(name) => is_durable(name),
+                    Destination::Queue(name) => {
+                        topology.queue(&vhost, name).is_some_and(|queue| queue.durable)
+                    }
+                }
+        });
+        lines.extend(bindings.map(|binding| format!("{binding:?}")));
+    }
+    lines
+}
+
+#[test]
+fn numbers_are_not_given_again() {
+    let mut scene = Scene::new();
+    let mut store = Store::default();
+    store.take(&[Change::Put(Row::Vhost { name: "/".to_owned() })]);
+    let mut last = QueueId(0);
+    for n in 0..3000 {
+        let outcome = scene.apply(queue(&n.to_string()));
+        store.take(&outcome.changes);
+        last = outcome.queue.unwrap().id;
+    }
+    assert_eq!(store.0.len(), 2, "one row for all numbers");
+    let mut restored = Scene { topology: store.restore() };
+    assert!(restored.apply(queue("q")).queue.unwrap().id > last);
+}
+
+#[test]
+fn damaged_rows_are_refused() {
+    let row = Row::Vhost { name: "/".to_owned() };
+    let (key, value) = (row.key().0, row.value());
+    let cases: [(&[u8], &[u8], RowError); 6] = [
+        (&[], &value, RowError::Truncated),
+        (&key[..3], &value, RowError::Truncated),
+        (&key, &[], RowError::Truncated),
+        (&key, &[1, 0], RowError::TooLong),
+        (&key, &[2], RowError::Version { found: 2, expected: 1 }),
+        (&[99], &value, RowError::UnknownKind(99)),
+    ];
+    for (key, value, expected) in cases {
+        assert_eq!(Row::decode(key, value), Err(expected));
+    }
+}
+
+#[test]
+fn rows_that_do_not_fit_are_refused() {
+    let row = Row::Queue {
+        id: QueueId(1),
+        vhost: "gone".to_owned(),
+        name: "q".to_owned(),
+        auto_delete: false,
+        arguments: FieldTable::default(),
+    };
+    let error = Topology::restore(1, std::iter::once(row)).unwrap_err();
+    assert!(error.text.starts_with("queue 'q' cannot be restored: "), "{error}");
+}
+
+fn any_name() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["a", "b", "c", "amq.topic", "amq.direct", "é"]).prop_map(str::to_owned)
+}
+
+fn any_table() -> impl Strategy<Value = FieldTable> {
+    let value = prop_oneof![
+        any::<i32>().prop_map(AMQPValue::LongInt),
+        any::<bool>().prop_map(AMQPValue::Boolean),
+        "[a-z]{0,4}".prop_map(|text| string(&text)),
+        Just(AMQPValue::Void),
+    ];
+    prop::collection::btree_map("[a-c]", value, 0..3).prop_map(|pairs| {
+        let pairs: Vec<(&str, AMQPValue)> =
+            pairs.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        table(&pairs)
+    })
+}
+
+fn any_destination() -> impl Strategy<Value = Destination> {
+    (any::<bool>(), any_name()).prop_map(|(is_queue, name)| match is_queue {
+        true => Destination::Queue(name),
+        false => Destination::Exchange(name),
+    })
+}
+
+fn any_kind() -> impl Strategy<Value = ExchangeKind> {
+    prop::sample::select(vec![
+        ExchangeKind::Direct,
+        ExchangeKind::Fanout,
+        ExchangeKind::Topic,
+        ExchangeKind::Headers,
+    ])
+}
+
+fn any_row() -> impl Strategy<Value = Row> {
+    let text = || ".{0,8}";
+    prop_oneof![
+        any::<u64>().prop_map(|next_queue| Row::Counter { next_queue }),
+        (text(), text(), text()).prop_map(|(name, password_hash, tags)| Row::User {
+            name,
+            password_hash,
+            tags
+        }),
+        text().prop_map(|name| Row::Vhost { name }),
+        (text(), text(), any_kind(), any::<(bool, bool)>(), any_table()).prop_map(
+            |(vhost, name, kind, (auto_delete, internal), arguments)| {
+                Row::Exchange { vhost, name, kind, auto_delete, internal, arguments }
+            }
+        ),
+        (any::<u64>(), text(), text(), any::<bool>(), any_table()).prop_map(
+            |(id, vhost, name, auto_delete, arguments)| {
+                Row::Queue { id: QueueId(id), vhost, name, auto_delete, arguments }
+            }
+        ),
+        (text(), text(), any_destination(), text(), any_table()).prop_map(
+            |(vhost, source, destination, routing_key, arguments)| {
+                Row::Binding { vhost, source, destination, routing_key, arguments }
+            }
+        ),
+    ]
+}
+
+fn any_command() -> impl Strategy<Value = Command> {
+    let vhost = || prop::sample::select(vec!["/", "v"]).prop_map(str::to_owned);
+    let key = || prop::sample::select(vec!["", "k", "a.*", "#"]).prop_map(str::to_owned);
+    let binding = move || (vhost(), any_name(), any_destination(), key(), any_table());
+    let user = |name: String| Command::PutUser { password_hash: name.clone(), tags: String::new(), name };
+    prop_oneof![
+        1 => vhost().prop_map(|name| Command::CreateVhost { name }),
+        1 => Just(Command::DeleteVhost { name: "v".to_owned() }),
+        1 => any_name().prop_map(user),
+        1 => any_name().prop_map(|name| Command::DeleteUser { name }),
+        8 => (vhost(), any_name(), any_kind(), any::<(bool, bool, bool)>(), any_table()).prop_map(
+            |(vhost, name, kind, (durable, auto_delete, internal), arguments)| Command::DeclareExchange {
+                vhost, name, kind: kind.name().to_owned(), passive: false, durable, auto_delete, internal, arguments,
+            }
+        ),
+        2 => (vhost(), any_name(), any::<bool>())
+            .prop_map(|(vhost, name, if_unused)| Command::DeleteExchange { vhost, name, if_unused }),
+        8 => (vhost(), any_name(), any::<(bool, bool, bool)>(), 0..3u64, any_table()).prop_map(
+            |(vhost, name, (durable, exclusive, auto_delete), owner, arguments)| Command::DeclareQueue {
+                vhost, name, generated: true, passive: false, durable, exclusive, auto_delete, arguments, owner,
+            }
+        ),
+        2 => (vhost(), any_name(), 0..3u64).prop_map(|(vhost, name, owner)| Command::DeleteQueue {
+            vhost, name, owner, if_unused: false, consumers: 1, if_empty: false, messages: 1,
+        }),
+        16 => binding().prop_map(|(vhost, source, destination, routing_key, arguments)| Command::Bind {
+            vhost, source, destination, routing_key, arguments, owner: 0,
+        }),
+        6 => binding().prop_map(|(vhost, source, destination, routing_key, arguments)| Command::Unbind {
+            vhost, source, destination, routing_key, arguments, owner: 0,
+        }),
+        1 => (0..3u64).prop_map(|owner| Command::DropOwner { owner }),
+        1 => (0..20u64).prop_map(|id| Command::DropQueue { id: QueueId(id) }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn rows_read_back_as_written(row in any_row()) {
+        prop_assert_eq!(Row::decode(&row.key().0, &row.value()), Ok(row));
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        let (key, value) = bytes.split_at(bytes.len() / 2);
+        let _ = Row::decode(key, value);
+        let _ = Change::decode(&bytes);
+    }
+
+    #[test]
+    fn rows_bring_back_what_is_durable(commands in prop::collection::vec(any_command(), 0..80)) {
+        let mut topology = Topology::new(4);
+        let mut store = Store::default();
+        let vhosts = ["/", "v"].map(|name| Command::CreateVhost { name: name.to_owned() });
+        for command in vhosts.into_iter().chain(commands) {
+            match topology.apply(command) {
+                Ok(outcome) => store.take(&outcome.changes),
+                Err(_) => continue,
+            }
+        }
+        let restored = store.restore();
+        prop_assert_eq!(durable(&restored), durable(&topology));
+        let listed: usize = restored.vhosts().iter().map(|vhost| restored.queues(vhost).len()).sum();
+        prop_assert_eq!(restored.all_queues().len(), listed);
+    }
+
+    #[test]
+    fn routes_equal_a_search_through_all_bindings(
+        commands in prop::collection::vec(any_command(), 0..80),
+        key in prop::sample::select(vec!["", "k", "a.b"]),
+    ) {
+        let mut scene = Scene::new();
+        for command in commands {
+            let _ = scene.topology.apply(command);
+        }
+        for source in ["a", "b", "c", "amq.direct", "amq.topic"] {
+            if scene.topology.exchange("/", source).is_none_or(|exchange| exchange.internal) {
+                continue;
+            }
+            prop_assert_eq!(scene.targets(source, key), searched(&scene.topology, source, key));
+        }
+    }
+}
+
+/// The queues a message without headers reaches, found by following every binding in the list.
+fn searched(topology: &Topology, source: &str, key: &str) -> Vec<String> {
+    let bindings = topology.bindings("/");
+    let mut queues = std::collections::BTreeSet::new();
+    let mut reached = vec![source.to_owned()];
+    let mut next = 0;
+    while let Some(name) = reached.get(next).cloned() {
+        next += 1;
+        let Some(kind) = topology.exchange("/", &name).map(|exchange| exchange.kind) else { continue };
+        for binding in bindings.iter().filter(|binding| *binding.source == *name) {
+            let fits = match (kind, binding.routing_key.as_str()) {
+                (ExchangeKind::Headers, _) => binding.arguments == FieldTable::default(),
+                (ExchangeKind::Fanout, _) | (ExchangeKind::Topic, "#") => true,
+                (ExchangeKind::Topic, "a.*") => key == "a.b",
+                (_, bound) => bound == key,
+            };
+            match &binding.destination {
+                _ if !fits => {}
+                Destination::Queue(name) => drop(queues.insert(name.clone())),
+                Destination::Exchange(name) if reached.contains(name) => {}
+                Destination::Exchange(name) => reached.push(name.clone()),
+            }
+        }
+    }
+    queues.into_iter().collect()
+}

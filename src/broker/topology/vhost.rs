@@ -1,0 +1,76 @@
+//! Vhosts: each a world of its own, with exchanges that are always there.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::broker::exchange::{ExchangeKind, Map};
+use crate::protocol::error::Refusal;
+
+use super::bindings::Binding;
+use super::exchanges::{ExchangeEntry, Exchanges};
+use super::{Change, Outcome, QueueEntry, Row, Topology, refusals};
+
+/// Name, type and whether clients may publish to it; the default exchange is built into routing.
+const PREDECLARED: [(&str, ExchangeKind, bool); 6] = [
+    ("amq.direct", ExchangeKind::Direct, false),
+    ("amq.fanout", ExchangeKind::Fanout, false),
+    ("amq.topic", ExchangeKind::Topic, false),
+    ("amq.headers", ExchangeKind::Headers, false),
+    ("amq.match", ExchangeKind::Headers, false),
+    ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
+];
+
+/// What is declared in one vhost.
+#[derive(Debug)]
+pub(super) struct Vhost {
+    pub(super) name: Arc<str>,
+    pub(super) exchanges: Exchanges,
+    pub(super) queues: Map<Arc<str>, Arc<QueueEntry>>,
+    /// In the order of their destinations: those of one destination stand side by side.
+    pub(super) bindings: BTreeSet<Binding>,
+}
+
+impl Vhost {
+    pub(super) fn new(name: &str) -> Self {
+        let mut exchanges = Exchanges::default();
+        for (exchange, kind, internal) in PREDECLARED {
+            exchanges.insert(ExchangeEntry::predeclared(exchange, kind, internal));
+        }
+        Self { name: name.into(), exchanges, queues: Map::default(), bindings: BTreeSet::new() }
+    }
+
+    fn row(&self) -> Row {
+        Row::Vhost { name: self.name.to_string() }
+    }
+}
+
+impl Topology {
+    pub(super) fn create_vhost(&mut self, name: &str) -> Outcome {
+        if self.has_vhost(name) {
+            return Outcome::default();
+        }
+        let vhost = Vhost::new(name);
+        let changes = vec![Change::Put(vhost.row())];
+        self.vhosts.insert(Arc::clone(&vhost.name), vhost);
+        self.version += 1;
+        Outcome { created: true, changes, ..Outcome::default() }
+    }
+
+    pub(super) fn delete_vhost(&mut self, name: &str) -> Result<Outcome, Refusal> {
+        let vhost = self.vhosts.remove(name).ok_or_else(|| refusals::no_vhost(name))?;
+        let mut changes = Vec::new();
+        let durable = vhost.bindings.iter().filter(|binding| vhost.is_durable(binding));
+        changes.extend(durable.map(|binding| Change::delete(&vhost.binding_row(binding, &self.queues))));
+        let mut deleted_queues: Vec<_> = vhost.queues.values().cloned().collect();
+        deleted_queues.sort_unstable_by_key(|queue| queue.id);
+        for queue in &deleted_queues {
+            self.queues.remove(queue);
+            changes.extend(queue.durable.then(|| Change::delete(&queue.row())));
+        }
+        let kept = vhost.exchanges.iter().filter(|exchange| exchange.is_kept());
+        changes.extend(kept.map(|exchange| Change::delete(&exchange.row(&vhost.name))));
+        changes.push(Change::delete(&vhost.row()));
+        self.version += 1;
+        Ok(Outcome { changes, deleted_queues, ..Outcome::default() })
+    }
+}
