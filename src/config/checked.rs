@@ -1,0 +1,306 @@
+//! The checked configuration: typed values in their ranges, for the rest of the broker to trust.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::error::ConfigError;
+use super::raw;
+use crate::storage::SyncPolicy;
+
+/// All settings of one broker. The caller puts values of the command line over the file's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `[node]`
+    pub node: Node,
+    /// `[listener]`
+    pub listener: Listener,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[memory]`
+    pub memory: Memory,
+    /// `[log]`
+    pub log: Log,
+    /// `[security]`
+    pub security: Security,
+    /// `[logging]`
+    pub logging: Logging,
+}
+
+/// Who this node is and where its data lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Directory of everything that survives a restart.
+    pub data_dir: PathBuf,
+    /// Name shown to clients.
+    pub name: String,
+    /// Number of shards; 0 is one per core.
+    pub shards: u16,
+}
+
+/// Where clients come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Address and port.
+    pub bind: SocketAddr,
+    /// Connections at the same time.
+    pub connections_max: usize,
+    /// Milliseconds until a connection must be open.
+    pub handshake_timeout_ms: u64,
+}
+
+/// What one client may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Channels on one connection (`connection.tune`).
+    pub channel_max: u16,
+    /// Bytes of one frame (`connection.tune`).
+    pub frame_max_bytes: u32,
+    /// Seconds between heartbeats (`connection.tune`); 0 is none.
+    pub heartbeat_s: u16,
+    /// Bytes of one message's body.
+    pub message_bytes_max: u64,
+    /// Bytes waiting for one slow connection before its consumers are skipped.
+    pub outbox_bytes: usize,
+    /// Bytes of publishes waiting for one shard before publishers are slowed.
+    pub mailbox_bytes: usize,
+}
+
+/// What queues may hold in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Bytes of bodies over all queues; more goes to disk.
+    pub messages_bytes: u64,
+}
+
+/// The node's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Bytes of one segment file.
+    pub segment_bytes: u64,
+    /// Bytes kept before a checkpoint: what a restart reads at most.
+    pub budget_bytes: u64,
+    /// When the log is synced.
+    pub sync: SyncPolicy,
+}
+
+/// Who may log in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Security {
+    /// User made in a new data directory.
+    pub default_user: String,
+    /// That user's password, in the clear.
+    pub default_password: String,
+    /// Users refused from other machines.
+    pub loopback_users: Vec<String>,
+}
+
+/// What the node says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logging {
+    /// Levels, in the words of `tracing`.
+    pub filter: String,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Reads and checks `path`; without one, the defaults.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not TOML, names an unknown key or has a value that is not allowed.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(file) = path else { return Check { file: None }.all(raw::Raw::default()) };
+        let text = std::fs::read_to_string(file)
+            .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
+        Self::parse(file, &text)
+    }
+
+    /// Checks `text`; `file` is for the errors.
+    pub(super) fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        let raw = toml::from_str(text).map_err(|problem| ConfigError::Malformed {
+            file: file.to_owned(),
+            detail: problem.to_string(),
+        })?;
+        Check { file: Some(file) }.all(raw)
+    }
+}
+
+impl fmt::Debug for Security {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Security")
+            .field("default_user", &self.default_user)
+            .field("loopback_users", &self.loopback_users)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("\"text\" or \"json\"".to_owned()),
+        }
+    }
+}
+
+/// The checks of one file, one function per table.
+struct Check<'a> {
+    file: Option<&'a Path>,
+}
+
+impl Check<'_> {
+    fn all(&self, raw: raw::Raw) -> Result<Config, ConfigError> {
+        Ok(Config {
+            node: self.node(raw.node)?,
+            listener: self.listener(&raw.listener)?,
+            limits: self.limits(&raw.limits)?,
+            memory: self.memory(&raw.memory)?,
+            log: self.log(&raw.log)?,
+            security: self.security(raw.security)?,
+            logging: self.logging(raw.logging)?,
+        })
+    }
+
+    fn node(&self, raw: raw::Node) -> Result<Node, ConfigError> {
+        if raw.data_dir.is_empty() {
+            return Err(self.refused("node.data_dir", &raw.data_dir, "the path of a directory"));
+        }
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
+        if !(1..=64).contains(&raw.name.len()) || !raw.name.bytes().all(plain) {
+            return Err(self.refused("node.name", &raw.name, "1 to 64 of letters, digits and . _ - @"));
+        }
+        Ok(Node {
+            data_dir: PathBuf::from(raw.data_dir),
+            name: raw.name,
+            shards: self.number("node.shards", raw.shards, 0..=1024)?,
+        })
+    }
+
+    fn listener(&self, raw: &raw::Listener) -> Result<Listener, ConfigError> {
+        let bind = raw.bind.parse().map_err(|_| {
+            self.refused("listener.bind", &raw.bind, "an IP address and a port such as \"0.0.0.0:5672\"")
+        })?;
+        Ok(Listener {
+            bind,
+            connections_max: self.number("listener.connections_max", raw.connections_max, 1..=1_000_000)?,
+            handshake_timeout_ms: self.number(
+                "listener.handshake_timeout_ms",
+                raw.handshake_timeout_ms,
+                100..=600_000,
+            )?,
+        })
+    }
+
+    fn limits(&self, raw: &raw::Limits) -> Result<Limits, ConfigError> {
+        let in_memory = 64 << 10..=1 << 30;
+        Ok(Limits {
+            channel_max: self.number("limits.channel_max", raw.channel_max, 1..=65_535)?,
+            frame_max_bytes: self.number("limits.frame_max_bytes", raw.frame_max_bytes, 8192..=1 << 30)?,
+            heartbeat_s: self.number("limits.heartbeat_s", raw.heartbeat_s, 0..=65_535)?,
+            message_bytes_max: self.number(
+                "limits.message_bytes_max",
+                raw.message_bytes_max,
+                1..=512 << 20,
+            )?,
+            outbox_bytes: self.number("limits.outbox_bytes", raw.outbox_bytes, in_memory)?,
+            mailbox_bytes: self.number("limits.mailbox_bytes", raw.mailbox_bytes, 64 << 10..=4 << 30)?,
+        })
+    }
+
+    fn memory(&self, raw: &raw::Memory) -> Result<Memory, ConfigError> {
+        let messages_bytes = self.number("memory.messages_bytes", raw.messages_bytes, 1 << 20..=1 << 40)?;
+        Ok(Memory { messages_bytes })
+    }
+
+    fn log(&self, raw: &raw::Log) -> Result<Log, ConfigError> {
+        let segment_bytes = self.number("log.segment_bytes", raw.segment_bytes, 1 << 20..=4 << 30)?;
+        // One segment is written while the one before it is checkpointed.
+        let budget = raw.segment_bytes * 2..=1 << 40;
+        Ok(Log {
+            segment_bytes,
+            budget_bytes: self.number("log.budget_bytes", raw.budget_bytes, budget)?,
+            sync: self.sync(raw)?,
+        })
+    }
+
+    fn sync(&self, raw: &raw::Log) -> Result<SyncPolicy, ConfigError> {
+        let ms = self.number("log.sync_interval_ms", raw.sync_interval_ms, 1..=60_000)?;
+        match raw.sync.as_str() {
+            "always" => Ok(SyncPolicy::Always),
+            "interval" => Ok(SyncPolicy::Interval { ms }),
+            "os" => Ok(SyncPolicy::Os),
+            other => Err(self.refused("log.sync", other, "\"always\", \"interval\" or \"os\"")),
+        }
+    }
+
+    fn security(&self, raw: raw::Security) -> Result<Security, ConfigError> {
+        self.short("security.default_user", &raw.default_user)?;
+        // A password is not repeated in an error.
+        if !(1..=255).contains(&raw.default_password.len()) {
+            let found = format!("{} bytes", raw.default_password.len());
+            return Err(self.refusal("security.default_password", found, "1 to 255 bytes"));
+        }
+        for user in &raw.loopback_users {
+            self.short("security.loopback_users", user)?;
+        }
+        Ok(Security {
+            default_user: raw.default_user,
+            default_password: raw.default_password,
+            loopback_users: raw.loopback_users,
+        })
+    }
+
+    fn logging(&self, raw: raw::Logging) -> Result<Logging, ConfigError> {
+        if raw.filter.is_empty() {
+            return Err(self.refused("logging.filter", "", "a level such as \"info\""));
+        }
+        let format = raw
+            .format
+            .parse()
+            .map_err(|allowed: String| self.refused("logging.format", &raw.format, &allowed))?;
+        Ok(Logging { filter: raw.filter, format })
+    }
+
+    /// A number in its range. Each range lies inside its type, so that only the range can refuse.
+    fn number<T: TryFrom<i64>>(
+        &self,
+        key: &'static str,
+        found: i64,
+        allowed: RangeInclusive<i64>,
+    ) -> Result<T, ConfigError> {
+        T::try_from(found).ok().filter(|_| allowed.contains(&found)).ok_or_else(|| {
+            self.refusal(key, found.to_string(), &format!("{} to {}", allowed.start(), allowed.end()))
+        })
+    }
+
+    /// A name that fits in an AMQP short string.
+    fn short(&self, key: &'static str, found: &str) -> Result<(), ConfigError> {
+        if (1..=255).contains(&found.len()) {
+            return Ok(());
+        }
+        Err(self.refused(key, found, "1 to 255 bytes"))
+    }
+
+    fn refused(&self, key: &'static str, found: &str, allowed: &str) -> ConfigError {
+        self.refusal(key, format!("{found:?}"), allowed)
+    }
+
+    fn refusal(&self, key: &'static str, found: String, allowed: &str) -> ConfigError {
+        ConfigError::Refused { file: self.file.map(Path::to_owned), key, found, allowed: allowed.to_owned() }
+    }
+}

@@ -1,0 +1,17 @@
+//! The configuration: TOML as written (`raw`), turned once at the start into values to trust (`checked`).
+//!
+//! ```text
+//! file --raw--> Raw (every key, any number) --checked--> Config (in range, typed) --> the node
+//! ```
+//!
+//! `config/warren.toml` lists every key with its default; a test below keeps it equal to the code.
+
+mod checked;
+mod error;
+mod raw;
+
+pub use checked::{Config, Limits, Listener, Log, LogFormat, Logging, Memory, Node, Security};
+pub use error::ConfigError;
+
+#[cfg(test)]
+mod tests;

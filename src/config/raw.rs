@@ -1,0 +1,140 @@
+//! The configuration as written: every key with its default, nothing checked but names and TOML types.
+//!
+//! Numbers are `i64`, TOML's own integer, so that a value out of range reaches the check that can explain it.
+
+use serde::{Deserialize, Serialize};
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Raw {
+    pub node: Node,
+    pub listener: Listener,
+    pub limits: Limits,
+    pub memory: Memory,
+    pub log: Log,
+    pub security: Security,
+    pub logging: Logging,
+}
+
+/// `[node]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Node {
+    pub data_dir: String,
+    pub name: String,
+    pub shards: i64,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { data_dir: "./data".to_owned(), name: "warren".to_owned(), shards: 0 }
+    }
+}
+
+/// `[listener]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Listener {
+    pub bind: String,
+    pub connections_max: i64,
+    pub handshake_timeout_ms: i64,
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self { bind: "0.0.0.0:5672".to_owned(), connections_max: 65_536, handshake_timeout_ms: 10_000 }
+    }
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Limits {
+    pub channel_max: i64,
+    pub frame_max_bytes: i64,
+    pub heartbeat_s: i64,
+    pub message_bytes_max: i64,
+    pub outbox_bytes: i64,
+    pub mailbox_bytes: i64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            channel_max: 2047,
+            frame_max_bytes: 128 << 10,
+            heartbeat_s: 60,
+            message_bytes_max: 128 << 20,
+            outbox_bytes: 1 << 20,
+            mailbox_bytes: 16 << 20,
+        }
+    }
+}
+
+/// `[memory]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Memory {
+    pub messages_bytes: i64,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { messages_bytes: 96 << 20 }
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Log {
+    pub segment_bytes: i64,
+    pub budget_bytes: i64,
+    pub sync: String,
+    pub sync_interval_ms: i64,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            budget_bytes: 512 << 20,
+            sync: "always".to_owned(),
+            sync_interval_ms: 100,
+        }
+    }
+}
+
+/// `[security]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Security {
+    pub default_user: String,
+    pub default_password: String,
+    pub loopback_users: Vec<String>,
+}
+
+impl Default for Security {
+    fn default() -> Self {
+        Self {
+            default_user: "guest".to_owned(),
+            default_password: "guest".to_owned(),
+            loopback_users: vec!["guest".to_owned()],
+        }
+    }
+}
+
+/// `[logging]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Logging {
+    pub filter: String,
+    pub format: String,
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: "text".to_owned() }
+    }
+}
