@@ -1,0 +1,126 @@
+//! The `warren` command.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use warren::config::{Config, LogFormat};
+use warren::node::Node;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// An AMQP 0-9-1 message broker.
+#[derive(Parser)]
+#[command(name = "warren", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a broker until it gets SIGTERM or SIGINT.
+    Server(Server),
+}
+
+/// Flags win over the configuration file.
+#[derive(Args)]
+struct Server {
+    /// Directory of everything that survives a restart [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address and port to listen on [default: 0.0.0.0:5672]
+    #[arg(long, value_name = "ADDR:PORT")]
+    bind: Option<SocketAddr>,
+    /// Configuration file; without one, the defaults
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What to log, in the words of `tracing`, such as info or warn,warren=debug [default: info]
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// The form of a log line: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// Start with a damaged log: skip damaged records and say which
+    #[arg(long)]
+    salvage: bool,
+}
+
+fn main() -> ExitCode {
+    let Command::Server(server) = Arguments::parse().command;
+    match run(server) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            say(&mut std::io::stderr(), &format!("warren: {reason}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(server: Server) -> Result<(), String> {
+    let salvage = server.salvage;
+    let config = configure(server)?;
+    start_logging(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start threads: {error}"))?;
+    runtime.block_on(serve(config, salvage))
+}
+
+fn configure(server: Server) -> Result<Config, String> {
+    let mut config = Config::load(server.config.as_deref()).map_err(|error| error.to_string())?;
+    if let Some(data_dir) = server.data_dir {
+        config.node.data_dir = data_dir;
+    }
+    if let Some(bind) = server.bind {
+        config.listener.bind = bind;
+    }
+    if let Some(filter) = server.log {
+        config.logging.filter = filter;
+    }
+    if let Some(format) = server.log_format {
+        config.logging.format = format;
+    }
+    Ok(config)
+}
+
+fn start_logging(config: &Config) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&config.logging.filter)
+        .map_err(|error| format!("logging filter '{}': {error}", config.logging.filter))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    match config.logging.format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+async fn serve(config: Config, salvage: bool) -> Result<(), String> {
+    let data_dir = config.node.data_dir.clone();
+    let no_signals = |error: std::io::Error| format!("cannot listen for signals: {error}");
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let node = Node::start(config, salvage).await.map_err(|error| error.to_string())?;
+    say(&mut std::io::stdout(), &format!("warren is listening on {} (AMQP 0-9-1)", node.address()));
+    tracing::info!(address = %node.address(), data_dir = %data_dir.display(), "started");
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        () = node.stopped() => {}
+    }
+    node.stop().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Writes a line; a reader that has gone is no reason to fail.
+fn say(to: &mut impl std::io::Write, line: &str) {
+    let _ = writeln!(to, "{line}").and_then(|()| to.flush());
+}

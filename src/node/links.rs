@@ -1,0 +1,172 @@
+//! What the tasks send each other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::mailbox::Mailbox;
+use crate::broker::batch::Batch;
+use crate::broker::channel::outgoing::Confirm;
+use crate::broker::ids::{ConnectionId, QueueId};
+use crate::broker::queue::{self, ConsumerId, ConsumerSpec, Counts, Delivery, GetReply};
+use crate::broker::topology::{self, Outcome, QueueEntry};
+use crate::protocol::error::Refusal;
+
+/// A client task, for those who send to it.
+#[derive(Debug)]
+pub struct ClientLink {
+    /// Its number.
+    pub id: ConnectionId,
+    /// Its mailbox.
+    pub mailbox: Mailbox<ClientInput>,
+}
+
+/// What a client task is told.
+#[derive(Debug)]
+pub enum ClientInput {
+    /// Messages for a consumer.
+    Deliver(Delivery),
+    /// A queue has these publishes, or refuses them.
+    Confirmed(Confirm, bool),
+    /// A consumer's queue is gone.
+    ConsumerCancelled(ConsumerId),
+    /// Declarations became durable.
+    MetaSynced,
+    /// The connection must end.
+    Close(Refusal),
+}
+
+/// Who waits until a batch is safe.
+#[derive(Debug)]
+pub enum Waiter {
+    /// Nobody.
+    Nobody,
+    /// A publisher.
+    Publisher(Arc<ClientLink>, Confirm),
+    /// The queues that messages were dead-lettered from.
+    DeadLetters(Vec<Arc<DeadLetterTicket>>),
+}
+
+/// A dead letter on its way to several queues; the last one to have it tells its source.
+#[derive(Debug)]
+pub struct DeadLetterTicket {
+    /// The source's shard.
+    pub shard: Arc<Mailbox<ShardInput>>,
+    /// The source.
+    pub queue: QueueId,
+    /// The message's number there.
+    pub seq: u64,
+    /// Targets that have not answered.
+    pub open: AtomicU32,
+}
+
+impl DeadLetterTicket {
+    /// One target has the message.
+    pub fn done(&self) {
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let command = queue::Command::DeadLettered(self.seq);
+            self.shard.push(ShardInput::Command(self.queue, command));
+        }
+    }
+}
+
+/// Under which condition a queue is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeleteIf {
+    /// Only without consumers.
+    pub unused: bool,
+    /// Only without ready messages.
+    pub empty: bool,
+}
+
+/// Why a queue was not deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotDeleted {
+    /// It has consumers.
+    InUse,
+    /// It has messages.
+    NotEmpty,
+}
+
+/// Why a consumer was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotConsuming {
+    /// The queue is gone.
+    Gone,
+    /// Somebody consumes exclusively, or the asker would and others are there.
+    Exclusive,
+}
+
+/// What a shard is told.
+#[derive(Debug)]
+pub enum ShardInput {
+    /// Messages for a queue.
+    Publish(QueueId, Batch, Waiter),
+    /// A command for a queue, without an answer.
+    Command(QueueId, queue::Command),
+    /// A queue exists from now on.
+    Create(Arc<QueueEntry>),
+    /// Counts of a queue; `true` when that is a use of the queue.
+    Stat(QueueId, bool, oneshot::Sender<Option<Counts>>),
+    /// A consumer begins.
+    Consume(QueueId, Box<ConsumerSpec>, Arc<ClientLink>, oneshot::Sender<Result<(), NotConsuming>>),
+    /// A consumer ends; answered when no more deliveries will be sent to it.
+    Cancel(QueueId, ConsumerId, oneshot::Sender<()>),
+    /// One message is asked for (`no_ack` as in `basic.get`); `None` when the queue is gone.
+    Get(QueueId, bool, oneshot::Sender<Option<GetReply>>),
+    /// Everything ready goes; answers with how many. `None` when the queue is gone.
+    Purge(QueueId, oneshot::Sender<Option<u64>>),
+    /// The queue goes; answers with its ready messages.
+    Delete(QueueId, DeleteIf, oneshot::Sender<Result<u64, NotDeleted>>),
+    /// The log is synced up to this index of this shard.
+    Synced(u64),
+    /// A chunk was written; `true` when its memory is wanted back.
+    ChunkStored(QueueId, u64, bool),
+    /// A chunk was read; `None` when it is missing.
+    ChunkLoaded(QueueId, u64, Option<Bytes>),
+    /// Due times were read.
+    DueLoaded(QueueId, Vec<(u64, u64)>, Option<u64>),
+    /// Everything that a restart needs goes to the cold store; answers with the log index up to which that is so.
+    Checkpoint(oneshot::Sender<u64>),
+    /// The node stops: note what a restart should know, then answer.
+    Stop(oneshot::Sender<()>),
+}
+
+/// What the meta task is told.
+#[derive(Debug)]
+pub enum MetaInput {
+    /// A change of the topology.
+    Apply(Box<topology::Command>, oneshot::Sender<Result<Applied, Refusal>>),
+    /// `queue.delete`: vhost, name, asking connection, condition; answers with the ready messages.
+    DeleteQueue(DeleteQueue, oneshot::Sender<Result<(u64, Applied), Refusal>>),
+    /// A shard found that a queue has to go: unused (auto-delete) or expired.
+    Drop(QueueId),
+    /// The log is synced up to this index.
+    Synced(u64),
+    /// Answers with the log index up to which all rows are with the cold store's writer.
+    Checkpoint(oneshot::Sender<u64>),
+}
+
+/// A `queue.delete`.
+#[derive(Clone, Debug)]
+pub struct DeleteQueue {
+    /// The vhost.
+    pub vhost: String,
+    /// The queue's name.
+    pub name: String,
+    /// The asking connection.
+    pub owner: ConnectionId,
+    /// The condition.
+    pub condition: DeleteIf,
+}
+
+/// A change that has been made.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The log index that must be synced before the client may be told; 0 when nothing durable changed.
+    pub index: u64,
+}

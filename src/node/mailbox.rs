@@ -1,0 +1,120 @@
+//! The one way in which tasks talk: a mailbox whose owner takes everything that waits at once.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// A mailbox. Whoever brings bulk asks for room first with [`Self::room`]; small things always fit.
+#[derive(Debug)]
+pub struct Mailbox<T> {
+    items: Mutex<Vec<T>>,
+    filled: Notify,
+    bytes: AtomicUsize,
+    bytes_max: usize,
+    paused: AtomicBool,
+    emptied: Notify,
+}
+
+impl<T> Mailbox<T> {
+    /// An empty mailbox; publishers wait while more than `bytes_max` bytes are in it.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Self {
+        Self {
+            items: Mutex::new(Vec::new()),
+            filled: Notify::new(),
+            bytes: AtomicUsize::new(0),
+            bytes_max,
+            paused: AtomicBool::new(false),
+            emptied: Notify::new(),
+        }
+    }
+
+    /// Puts something in and wakes the owner.
+    pub fn push(&self, item: T) {
+        let was_empty = {
+            let mut items = self.lock();
+            items.push(item);
+            items.len() == 1
+        };
+        if was_empty {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Puts bulk in, counted until the owner takes it.
+    pub fn push_bulk(&self, item: T, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.push(item);
+    }
+
+    /// Waits until there is room for more bulk.
+    pub async fn room(&self) {
+        while !self.has_room() {
+            let emptied = self.emptied.notified();
+            tokio::pin!(emptied);
+            emptied.as_mut().enable();
+            if self.has_room() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Whether bulk may come in without waiting.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        !self.paused.load(Ordering::Acquire) && self.bytes.load(Ordering::Acquire) <= self.bytes_max
+    }
+
+    /// Keeps bulk out, or lets it in again.
+    pub fn set_paused(&self, paused: bool) {
+        if self.paused.swap(paused, Ordering::AcqRel) && !paused {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Takes all that waits. `into` must be empty.
+    pub fn take(&self, into: &mut Vec<T>) {
+        std::mem::swap(&mut *self.lock(), into);
+        if self.bytes.swap(0, Ordering::AcqRel) > 0 {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Waits until something is in.
+    pub async fn filled(&self) {
+        if self.lock().is_empty() {
+            self.filled.notified().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<T>> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn bulk_waits_for_room_and_small_things_do_not() {
+        let mailbox = Arc::new(Mailbox::new(10));
+        mailbox.push_bulk(1, 11);
+        mailbox.push(2);
+        let waiting = {
+            let mailbox = Arc::clone(&mailbox);
+            async move { mailbox.room().await }
+        };
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        let mut taken = Vec::new();
+        mailbox.take(&mut taken);
+        assert_eq!(taken, [1, 2]);
+        waiting.await;
+        mailbox.set_paused(true);
+        assert!(!mailbox.has_room());
+    }
+}

@@ -1,0 +1,220 @@
+//! `basic.consume`, `basic.cancel`, `basic.get`, `basic.qos`, and `queue.purge`: what a shard answers.
+
+use std::sync::Arc;
+
+use amq_protocol::protocol::{AMQPClass, basic, queue};
+use amq_protocol::types::{AMQPValue, FieldTable};
+use bytes::Bytes;
+
+use super::declare::{generate, unimplemented};
+use super::session::Session;
+use crate::broker::arguments::type_name;
+use crate::broker::batch;
+use crate::broker::channel::consumers::Consumer;
+use crate::broker::channel::unacked::Source;
+use crate::broker::ids::Target;
+use crate::broker::queue::{Command, ConsumerId, ConsumerSpec, GETTER, GetReply};
+use crate::broker::topology::QueueEntry;
+use crate::node::links::{NotConsuming, ShardInput};
+use crate::node::shared::stopping;
+use crate::protocol::error::Refusal;
+use crate::protocol::reply_code::ReplyCode;
+
+/// Smaller windows would cost more in credit than they save in memory.
+const WINDOW_BYTES_MIN: usize = 16 * 1024;
+
+impl Session {
+    pub(super) async fn on_basic(&mut self, number: u16, method: basic::AMQPMethod) -> Result<(), Refusal> {
+        use basic::AMQPMethod as Basic;
+        match method {
+            Basic::Qos(qos) => self.qos(number, &qos),
+            Basic::Consume(consume) => self.consume(number, consume).await,
+            Basic::Cancel(cancel) => self.cancel(number, cancel).await,
+            Basic::Get(get) => self.get(number, &get).await,
+            Basic::Recover(recover) => {
+                self.recover(number, recover.requeue)?;
+                let ok = Basic::RecoverOk(basic::RecoverOk {});
+                self.reply(number, false, AMQPClass::Basic(ok));
+                Ok(())
+            }
+            Basic::RecoverAsync(recover) => self.recover(number, recover.requeue),
+            other => Err(unimplemented(&AMQPClass::Basic(other))),
+        }
+    }
+
+    fn qos(&mut self, number: u16, qos: &basic::Qos) -> Result<(), Refusal> {
+        let channel = self.channel(number)?;
+        if qos.global {
+            channel.shared_prefetch.set_limit(qos.prefetch_count);
+            let resumed: Vec<_> = channel.consumers.iter().map(|consumer| (consumer.id, consumer.target)).collect();
+            for (id, target) in resumed {
+                self.command(target, Command::Resume(id));
+            }
+        } else {
+            channel.prefetch = qos.prefetch_count;
+        }
+        self.reply(number, false, AMQPClass::Basic(basic::AMQPMethod::QosOk(basic::QosOk {})));
+        Ok(())
+    }
+
+    async fn consume(&mut self, number: u16, consume: basic::Consume) -> Result<(), Refusal> {
+        let name = self.queue_name(number, consume.queue.as_str())?;
+        let tag = match consume.consumer_tag.as_str() {
+            "" => generate("amq.ctag-")?,
+            tag => tag.to_owned(),
+        };
+        if self.channel(number)?.consumers.has_tag(tag.as_bytes()) {
+            let text = format!("attempt to reuse consumer tag '{tag}'");
+            return Err(Refusal::connection(ReplyCode::NotAllowed, text));
+        }
+        let entry = self.find_queue(name)?;
+        let spec = self.consumer_spec(number, &consume)?;
+        let (id, window_bytes) = (spec.id, spec.window_bytes);
+        let (spec, link) = (Box::new(spec), Arc::clone(&self.link));
+        let taken = self.shared.ask(entry.target(), |reply| ShardInput::Consume(entry.id, spec, link, reply)).await;
+        taken.ok_or_else(stopping)?.map_err(|reason| not_consuming(reason, &entry))?;
+        self.consumers.insert(id, number);
+        self.channel(number)?.consumers.add(Consumer {
+            id,
+            tag: Bytes::from(tag.clone()),
+            target: entry.target(),
+            no_ack: consume.no_ack,
+            uncredited_bytes: 0,
+            window_bytes,
+        });
+        let ok = basic::AMQPMethod::ConsumeOk(basic::ConsumeOk { consumer_tag: tag.into() });
+        self.reply(number, consume.nowait, AMQPClass::Basic(ok));
+        Ok(())
+    }
+
+    fn consumer_spec(&mut self, number: u16, consume: &basic::Consume) -> Result<ConsumerSpec, Refusal> {
+        let priority = priority(&consume.arguments)?;
+        let window = self.shared.config.limits.outbox_bytes / (self.consumers.len() + 1);
+        let id = self.shared.next_id();
+        let channel = self.channel(number)?;
+        Ok(ConsumerSpec {
+            id,
+            no_ack: consume.no_ack,
+            exclusive: consume.exclusive,
+            prefetch: channel.prefetch,
+            priority,
+            window_bytes: window.max(WINDOW_BYTES_MIN) as u64,
+            shared: Arc::clone(&channel.shared_prefetch),
+        })
+    }
+
+    async fn cancel(&mut self, number: u16, cancel: basic::Cancel) -> Result<(), Refusal> {
+        let tag = cancel.consumer_tag;
+        let consumer = self.channel(number)?.consumers.by_tag(tag.as_str().as_bytes()).map(|consumer| (consumer.id, consumer.target));
+        if let Some((id, target)) = consumer {
+            self.end_consumer(number, id, target).await;
+        }
+        let ok = basic::AMQPMethod::CancelOk(basic::CancelOk { consumer_tag: tag });
+        self.reply(number, cancel.nowait, AMQPClass::Basic(ok));
+        Ok(())
+    }
+
+    /// Ends a consumer; what its queue sent before is taken in first, so that nothing follows.
+    pub(super) async fn end_consumer(&mut self, number: u16, id: ConsumerId, target: Target) {
+        let _ = self.shared.ask(target, |reply| ShardInput::Cancel(target.id, id, reply)).await;
+        if let Some(refusal) = self.hear_all() {
+            self.fail(&refusal, (0, 0));
+        }
+        self.consumers.remove(&id);
+        if let Some(channel) = self.channels.get_mut(&number) {
+            channel.consumers.remove(id);
+        }
+    }
+
+    async fn get(&mut self, number: u16, get: &basic::Get) -> Result<(), Refusal> {
+        let name = self.queue_name(number, get.queue.as_str())?;
+        let entry = self.find_queue(name)?;
+        let target = entry.target();
+        let no_ack = get.no_ack;
+        let answer = self.shared.ask(target, |reply| ShardInput::Get(entry.id, no_ack, reply)).await;
+        let answer = answer.ok_or_else(stopping)?.ok_or_else(|| no_queue(&entry))?;
+        let GetReply::Message { seq, record, redelivered, ready } = answer else {
+            let empty = basic::AMQPMethod::GetEmpty(basic::GetEmpty {});
+            self.reply(number, false, AMQPClass::Basic(empty));
+            return Ok(());
+        };
+        let Some((message, _)) = batch::read(&record) else {
+            return Err(Refusal::connection(ReplyCode::InternalError, "a stored message cannot be read"));
+        };
+        let channel = self.channel(number)?;
+        let tag = if no_ack {
+            channel.unacked.next_tag()
+        } else {
+            let source = channel.unacked.source(Source { target, consumer: GETTER });
+            channel.shared_prefetch.take();
+            channel.unacked.deliver(source, seq)
+        };
+        self.out.get_ok(
+            number,
+            tag,
+            redelivered,
+            message.exchange,
+            message.routing_key,
+            u32::try_from(ready).unwrap_or(u32::MAX),
+            message.header,
+            message.body,
+        );
+        Ok(())
+    }
+
+    pub(super) async fn purge(&mut self, number: u16, purge: &queue::Purge) -> Result<(), Refusal> {
+        let name = self.queue_name(number, purge.queue.as_str())?;
+        let entry = self.find_queue(name)?;
+        let purged = self.shared.ask(entry.target(), |reply| ShardInput::Purge(entry.id, reply)).await;
+        let purged = purged.ok_or_else(stopping)?.ok_or_else(|| no_queue(&entry))?;
+        let message_count = u32::try_from(purged).unwrap_or(u32::MAX);
+        let ok = queue::AMQPMethod::PurgeOk(queue::PurgeOk { message_count });
+        self.reply(number, purge.nowait, AMQPClass::Queue(ok));
+        Ok(())
+    }
+
+    /// A queue that this connection may use.
+    fn find_queue(&self, name: String) -> Result<Arc<QueueEntry>, Refusal> {
+        let found = self.shared.topology().check_queue(&self.vhost, name.clone(), self.link.id)?;
+        let text = format!("no queue '{name}' in vhost '{}'", self.vhost);
+        found.queue.ok_or_else(|| Refusal::channel(ReplyCode::NotFound, text))
+    }
+
+    pub(super) fn command(&self, target: Target, command: Command) {
+        self.shared.shard(target).push(ShardInput::Command(target.id, command));
+    }
+}
+
+fn not_consuming(reason: NotConsuming, entry: &QueueEntry) -> Refusal {
+    match reason {
+        NotConsuming::Gone => no_queue(entry),
+        NotConsuming::Exclusive => {
+            let text = format!("queue '{}' in vhost '{}' in exclusive use", entry.name, entry.vhost);
+            Refusal::channel(ReplyCode::AccessRefused, text)
+        }
+    }
+}
+
+fn no_queue(entry: &QueueEntry) -> Refusal {
+    let text = format!("no queue '{}' in vhost '{}'", entry.name, entry.vhost);
+    Refusal::channel(ReplyCode::NotFound, text)
+}
+
+/// `x-priority` (RabbitMQ: Consumer Priorities).
+fn priority(arguments: &FieldTable) -> Result<i32, Refusal> {
+    let Some(value) = arguments.inner().get("x-priority") else { return Ok(0) };
+    let number = match value {
+        AMQPValue::ShortShortInt(number) => i64::from(*number),
+        AMQPValue::ShortShortUInt(number) => i64::from(*number),
+        AMQPValue::ShortInt(number) => i64::from(*number),
+        AMQPValue::ShortUInt(number) => i64::from(*number),
+        AMQPValue::LongInt(number) => i64::from(*number),
+        AMQPValue::LongUInt(number) => i64::from(*number),
+        AMQPValue::LongLongInt(number) => *number,
+        _ => {
+            let text = format!("invalid arg 'x-priority': {{unacceptable_type,{}}}", type_name(value));
+            return Err(Refusal::channel(ReplyCode::PreconditionFailed, text));
+        }
+    };
+    Ok(i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX }))
+}

@@ -1,0 +1,91 @@
+//! What shards send: deliveries, confirms, cancelled consumers.
+
+use super::session::Session;
+use crate::broker::batch;
+use crate::broker::channel::outgoing::Confirm;
+use crate::broker::channel::unacked::Source;
+use crate::broker::queue::{ConsumerId, Delivery};
+use crate::node::links::ClientInput;
+
+impl Session {
+    /// Takes in what the mailbox has.
+    pub(super) async fn hear(&mut self) {
+        if let Some(refusal) = self.hear_all() {
+            self.fail(&refusal, (0, 0));
+            self.release().await;
+        }
+    }
+
+    /// Takes in what the mailbox has; gives the reason when the connection must end.
+    pub(super) fn hear_all(&mut self) -> Option<crate::protocol::error::Refusal> {
+        let mut heard = std::mem::take(&mut self.heard);
+        self.link.mailbox.take(&mut heard);
+        let mut end = None;
+        for input in heard.drain(..) {
+            match input {
+                ClientInput::Deliver(delivery) => self.deliver(&delivery),
+                ClientInput::Confirmed(confirm, accepted) => self.confirmed(&confirm, accepted),
+                ClientInput::ConsumerCancelled(consumer) => self.consumer_cancelled(consumer),
+                ClientInput::MetaSynced => {}
+                ClientInput::Close(refusal) => end = Some(refusal),
+            }
+        }
+        self.heard = heard;
+        end
+    }
+
+    fn deliver(&mut self, delivery: &Delivery) {
+        let Some(number) = self.consumers.get(&delivery.consumer).copied() else { return };
+        let Some(channel) = self.channels.get_mut(&number) else { return };
+        let Some(consumer) = channel.consumers.get_mut(delivery.consumer) else { return };
+        let source = channel.unacked.source(Source { target: consumer.target, consumer: consumer.id });
+        let mut bytes = 0;
+        for entry in &delivery.entries {
+            let record = usize::try_from(entry.offset).ok().and_then(|offset| delivery.data.get(offset..));
+            let Some((message, length)) = record.and_then(batch::read) else {
+                debug_assert!(false, "a delivery holds whole records");
+                continue;
+            };
+            let tag = if consumer.no_ack {
+                channel.unacked.next_tag()
+            } else {
+                channel.unacked.deliver(source, entry.seq)
+            };
+            self.out.deliver(
+                number,
+                &consumer.tag,
+                tag,
+                entry.redelivered,
+                message.exchange,
+                message.routing_key,
+                message.header,
+                message.body,
+            );
+            bytes += length as u64;
+        }
+        if consumer.uncredited_bytes == 0 {
+            self.uncredited.push(consumer.id);
+        }
+        consumer.uncredited_bytes += bytes;
+    }
+
+    fn confirmed(&mut self, confirm: &Confirm, accepted: bool) {
+        let Some(channel) = self.channels.get_mut(&confirm.channel) else { return };
+        if channel.epoch != confirm.epoch {
+            return;
+        }
+        if let Some(ledger) = &mut channel.ledger {
+            ledger.complete(&confirm.ranges, accepted);
+        }
+        self.answer_publishes(confirm.channel);
+    }
+
+    /// The queue is gone (RabbitMQ: Consumer Cancel Notification).
+    fn consumer_cancelled(&mut self, id: ConsumerId) {
+        let Some(number) = self.consumers.remove(&id) else { return };
+        let consumer = self.channels.get_mut(&number).and_then(|channel| channel.consumers.remove(id));
+        if let Some(consumer) = consumer.filter(|_| self.connection.has_capability("consumer_cancel_notify")) {
+            self.out.cancel(number, &consumer.tag, true);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Writing to the socket, as far as it takes, and as far as what was promised is synced.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::net::TcpStream;
+
+use super::session::Session;
+use crate::node::links::ShardInput;
+
+/// A larger buffer is given back when it is empty.
+const KEEP_BYTES: usize = 256 * 1024;
+/// What was written is cut off the front of the buffer when it is this much.
+const CUT_BYTES: usize = 1024 * 1024;
+
+impl Session {
+    /// Holds back what is written from here on until the topology's log is synced up to `index`.
+    pub(super) fn hold_until_synced(&mut self, index: u64) {
+        if index > self.shared.meta_synced.load(Ordering::SeqCst) {
+            self.barriers.push_back((self.out.buf.len(), index));
+            self.shared.wait_for_meta(Arc::clone(&self.link));
+        }
+    }
+
+    /// Whether bytes wait.
+    pub(super) fn has_output(&self) -> bool {
+        self.written < self.out.buf.len()
+    }
+
+    /// Whether bytes wait that may go.
+    pub(super) fn wants_to_write(&self) -> bool {
+        self.written < self.limit()
+    }
+
+    fn limit(&self) -> usize {
+        self.barriers.front().map_or(self.out.buf.len(), |(offset, _)| *offset)
+    }
+
+    /// Writes without waiting.
+    pub(super) fn flush(&mut self, socket: &TcpStream) -> io::Result<()> {
+        let synced = self.shared.meta_synced.load(Ordering::SeqCst);
+        while self.barriers.front().is_some_and(|(_, index)| *index <= synced) {
+            self.barriers.pop_front();
+        }
+        let limit = self.limit();
+        while self.written < limit {
+            match socket.try_write(self.out.buf.get(self.written..limit).unwrap_or_default()) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    self.written += count;
+                    self.connection.on_bytes_sent(self.now_ms);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        self.tidy();
+        Ok(())
+    }
+
+    fn tidy(&mut self) {
+        if self.written == self.out.buf.len() {
+            self.written = 0;
+            self.out.buf.clear();
+            self.barriers.iter_mut().for_each(|(offset, _)| *offset = 0);
+            if self.out.buf.capacity() > KEEP_BYTES {
+                self.out.buf = Vec::new();
+            }
+            self.credit_consumers();
+        } else if self.written > CUT_BYTES {
+            let cut = std::mem::take(&mut self.written);
+            self.out.buf.drain(..cut);
+            self.barriers.iter_mut().for_each(|(offset, _)| *offset -= cut);
+        }
+    }
+
+    /// Everything is with the socket: consumers that have used much of their window get it back.
+    fn credit_consumers(&mut self) {
+        let Self { uncredited, consumers, channels, shared, .. } = self;
+        uncredited.retain(|id| {
+            let channel = consumers.get(id).and_then(|number| channels.get_mut(number));
+            let Some(consumer) = channel.and_then(|channel| channel.consumers.get_mut(*id)) else { return false };
+            if consumer.uncredited_bytes < consumer.window_bytes / 4 {
+                return true;
+            }
+            let bytes = std::mem::take(&mut consumer.uncredited_bytes);
+            let command = crate::broker::queue::Command::Credit(*id, bytes);
+            shared.shard(consumer.target).push(ShardInput::Command(consumer.target.id, command));
+            false
+        });
+    }
+}

@@ -1,0 +1,173 @@
+//! One task for each connection: reads, lets the protocol machine and the channels decide, writes.
+//!
+//! - `session`: what a connection is made of, and how an input finds its handler
+//! - `login`: who may come in
+//! - `publish`, `settle`: the hot ways in
+//! - `deliver`, `flush`: the hot way out
+//! - `declare`, `consume`: requests that the meta task or a shard answers
+//! - `release`: giving everything back at the end of a channel or connection
+
+mod consume;
+mod declare;
+mod deliver;
+mod flush;
+mod login;
+mod publish;
+mod release;
+mod session;
+mod settle;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use crate::node::shared::{Shared, stopping};
+use crate::protocol::inbound::Inbound;
+use session::Session;
+
+/// Bytes that one read takes at most.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Serves a connection until it ends.
+pub(crate) async fn run(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
+    let mut client = Client::new(shared, socket, peer);
+    let reason = client.serve().await;
+    client.session.release().await;
+    tracing::debug!(connection = client.session.link.id, %peer, reason, "connection ended");
+}
+
+struct Client {
+    socket: TcpStream,
+    inbound: Inbound,
+    /// Bytes read, from `consumed` on not looked at.
+    read: Vec<u8>,
+    consumed: usize,
+    session: Session,
+    /// The socket has ended or cannot be read: nothing more will come.
+    ended: bool,
+}
+
+/// Why the loop goes round.
+enum Wake {
+    Socket,
+    Told,
+}
+
+impl Client {
+    fn new(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr) -> Self {
+        let session = Session::new(shared, peer);
+        let inbound = Inbound::new(&session.limits());
+        Self { socket, inbound, read: Vec::new(), consumed: 0, session, ended: false }
+    }
+
+    /// The whole life of a connection. Gives the reason of its end.
+    async fn serve(&mut self) -> String {
+        let mut stopping_told = false;
+        loop {
+            self.session.now_ms = self.session.shared.clock.now_ms();
+            if self.session.may_read() {
+                self.take_in().await;
+            }
+            self.session.hear().await;
+            self.session.check_time();
+            if let Err(error) = self.session.flush(&self.socket) {
+                return error.to_string();
+            }
+            if let Some(reason) = self.session.ending(self.ended) {
+                return reason;
+            }
+            if !stopping_told && self.session.shared.is_stopping() {
+                stopping_told = true;
+                self.session.fail(&stopping(), (0, 0));
+                continue;
+            }
+            if let Err(error) = self.wait(stopping_told).await {
+                return error.to_string();
+            }
+            tokio::task::consume_budget().await;
+        }
+    }
+
+    /// Reads what the socket has and handles what is whole.
+    async fn take_in(&mut self) {
+        self.handle_inputs().await;
+        if !self.session.may_read() || self.ended {
+            return;
+        }
+        self.read.drain(..self.consumed);
+        self.consumed = 0;
+        self.read.reserve(READ_BYTES);
+        match self.socket.try_read_buf(&mut self.read) {
+            Ok(0) => self.ended = true,
+            Ok(_) => {
+                self.session.received();
+                self.handle_inputs().await;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.ended = true,
+        }
+        if self.consumed == self.read.len() {
+            // An idle connection holds no buffer.
+            self.read = Vec::new();
+            self.consumed = 0;
+        }
+    }
+
+    async fn handle_inputs(&mut self) {
+        while self.session.wants_input() {
+            let Some(bytes) = self.read.get(self.consumed..).filter(|bytes| !bytes.is_empty()) else { break };
+            match self.inbound.next(bytes) {
+                Ok(step) => {
+                    self.consumed += step.consumed;
+                    match step.input {
+                        Some(input) => self.session.handle(input).await,
+                        None if step.consumed == 0 => break,
+                        None => {}
+                    }
+                }
+                Err(error) => self.session.fail_inbound(&error),
+            }
+            if let Some(frame_max) = self.session.tuned.take() {
+                self.inbound.set_frame_max(frame_max);
+            }
+        }
+        self.session.hand_over();
+    }
+
+    /// Waits until there is something to do.
+    async fn wait(&self, stopping_told: bool) -> io::Result<Wake> {
+        let session = &self.session;
+        let interest = match (session.may_read() && !self.ended, session.wants_to_write()) {
+            (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
+            (true, false) => Some(Interest::READABLE),
+            (false, true) => Some(Interest::WRITABLE),
+            (false, false) => None,
+        };
+        let ready = async {
+            match interest {
+                Some(interest) => self.socket.ready(interest).await.map(|_| ()),
+                None => std::future::pending().await,
+            }
+        };
+        let timeout = session.next_timeout();
+        let timeout = async {
+            match timeout {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let stop = async {
+            if stopping_told { std::future::pending().await } else { session.shared.stopped().await }
+        };
+        tokio::select! {
+            result = ready => result.map(|()| Wake::Socket),
+            () = session.link.mailbox.filled() => Ok(Wake::Told),
+            () = session.room() => Ok(Wake::Told),
+            () = timeout => Ok(Wake::Told),
+            () = stop => Ok(Wake::Told),
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! `basic.publish`: checks, routing, batches.
+
+use std::sync::Arc;
+
+use super::session::Session;
+use crate::broker::arguments::type_name;
+use crate::broker::batch::Message;
+use crate::broker::channel::routes::Route;
+use crate::broker::ids::Target;
+use crate::broker::topology::{RouteError, RouteQuery};
+use crate::node::links::{ShardInput, Waiter};
+use crate::protocol::error::Refusal;
+use crate::protocol::inbound::Publish;
+use crate::protocol::properties::{self, Edit, Properties};
+use crate::protocol::reply_code::ReplyCode;
+use crate::protocol::table;
+
+/// Open batches are handed over when they hold this much, even within one read.
+const OPEN_BYTES_MAX: usize = 256 * 1024;
+
+impl Session {
+    pub(super) fn publish(&mut self, publish: &Publish<'_>) -> Result<(), Refusal> {
+        if publish.immediate {
+            return Err(Refusal::connection(ReplyCode::NotImplemented, "immediate=true"));
+        }
+        let properties = Properties::parse(publish.header).map_err(|error| error.refusal())?;
+        self.check_user_id(&properties)?;
+        let due_ms = due_ms(&properties, self.now_ms)?;
+        let more = properties.headers.map(more_keys).transpose()?.unwrap_or_default();
+        let route = self.route(publish, &properties, &more)?;
+        let stripped = strip_bcc(publish.header, &properties, &more)?;
+        let message = Message {
+            exchange: publish.exchange,
+            routing_key: publish.routing_key,
+            header: stripped.as_deref().unwrap_or(publish.header),
+            body: publish.body,
+            enqueued_ms: self.now_ms,
+            due_ms,
+            priority: properties.priority.unwrap_or(0),
+            persistent: properties.delivery_mode == Some(2),
+        };
+        self.send_out(publish, &message, &route)
+    }
+
+    fn check_user_id(&self, properties: &Properties<'_>) -> Result<(), Refusal> {
+        match properties.user_id {
+            Some(user) if user != self.user.as_bytes() => Err(precondition(format!(
+                "user_id property set to '{}' but authenticated user was '{}'",
+                String::from_utf8_lossy(user),
+                self.user
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn route(
+        &mut self,
+        publish: &Publish<'_>,
+        properties: &Properties<'_>,
+        more: &MoreKeys<'_>,
+    ) -> Result<Route, Refusal> {
+        let version = self.shared.version();
+        let channel = self.channels.get_mut(&publish.channel);
+        let cached = channel.and_then(|channel| channel.routes.get(version, publish.exchange, publish.routing_key));
+        if let Some(route) = cached.filter(|_| more.is_empty()) {
+            return Ok(route);
+        }
+        let (route, cacheable) = self.find_route(publish, properties, more)?;
+        if cacheable && more.is_empty() {
+            self.channel(publish.channel)?.routes.put(&route);
+        }
+        Ok(route)
+    }
+
+    fn find_route(
+        &mut self,
+        publish: &Publish<'_>,
+        properties: &Properties<'_>,
+        more: &MoreKeys<'_>,
+    ) -> Result<(Route, bool), Refusal> {
+        let mut keys = vec![text(publish.routing_key)];
+        keys.extend(more.cc.iter().chain(&more.bcc));
+        let query = RouteQuery {
+            vhost: &self.vhost,
+            exchange: text(publish.exchange),
+            keys: &keys,
+            headers: properties.headers,
+            allow_internal: false,
+        };
+        self.targets.clear();
+        let routed = self.shared.topology().route(&query, &mut self.targets);
+        let routed = routed.map_err(|error| self.not_routed(error, query.exchange))?;
+        Ok((Arc::from(self.targets.as_slice()), routed.cacheable))
+    }
+
+    fn not_routed(&self, error: RouteError, exchange: &str) -> Refusal {
+        let vhost = &self.vhost;
+        match error {
+            RouteError::NoExchange => {
+                let text = format!("no exchange '{exchange}' in vhost '{vhost}'");
+                Refusal::channel(ReplyCode::NotFound, text)
+            }
+            RouteError::Internal => {
+                let text = format!("cannot publish to internal exchange '{exchange}' in vhost '{vhost}'");
+                Refusal::channel(ReplyCode::AccessRefused, text)
+            }
+        }
+    }
+
+    fn send_out(&mut self, publish: &Publish<'_>, message: &Message<'_>, route: &[Target]) -> Result<(), Refusal> {
+        let channel = self.channels.get_mut(&publish.channel).ok_or_else(|| {
+            Refusal::connection(ReplyCode::ChannelError, "expected 'channel.open'".to_owned())
+        })?;
+        let number = channel.ledger.as_mut().map(|ledger| ledger.publish(route.len()));
+        let place = (publish.channel, channel.epoch);
+        for target in route {
+            self.outgoing.append(place, *target, message, number);
+        }
+        if route.is_empty() && publish.mandatory {
+            self.out.returned(
+                publish.channel,
+                ReplyCode::NoRoute,
+                ReplyCode::NoRoute.name(),
+                publish.exchange,
+                publish.routing_key,
+                message.header,
+                publish.body,
+            );
+        }
+        if route.is_empty() {
+            self.answer_publishes(publish.channel);
+        }
+        if self.outgoing.bytes() > OPEN_BYTES_MAX {
+            self.send_batches();
+        }
+        Ok(())
+    }
+
+    /// Writes the confirms that are due.
+    pub(super) fn answer_publishes(&mut self, number: u16) {
+        use crate::broker::channel::confirm::Answer;
+        let Some(ledger) = self.channels.get_mut(&number).and_then(|channel| channel.ledger.as_mut()) else {
+            return;
+        };
+        while let Some(answer) = ledger.answer() {
+            match answer {
+                Answer::Ack(last, multiple) => self.out.ack(number, last, multiple),
+                Answer::Nack(last, multiple) => self.out.nack(number, last, multiple),
+            }
+        }
+    }
+
+    /// Hands the open batches to their shards.
+    pub(super) fn send_batches(&mut self) {
+        for ready in self.outgoing.take() {
+            let shard = self.shared.shard(ready.target);
+            let waiter = match ready.confirm {
+                Some(confirm) => Waiter::Publisher(Arc::clone(&self.link), confirm),
+                None => Waiter::Nobody,
+            };
+            let bytes = ready.batch.records.len();
+            shard.push_bulk(ShardInput::Publish(ready.target.id, ready.batch, waiter), bytes);
+            if !shard.has_room() {
+                self.full = Some(ready.target);
+            }
+        }
+    }
+
+    /// Waits until the shard that was full has room; for ever when none was.
+    pub(super) async fn room(&self) {
+        match self.full {
+            Some(target) => self.shared.shard(target).room().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Further routing keys in the headers (RabbitMQ: Sender-selected Distribution).
+#[derive(Default)]
+struct MoreKeys<'a> {
+    cc: Vec<&'a str>,
+    bcc: Vec<&'a str>,
+    has_bcc: bool,
+}
+
+impl MoreKeys<'_> {
+    fn is_empty(&self) -> bool {
+        self.cc.is_empty() && self.bcc.is_empty()
+    }
+}
+
+fn more_keys(headers: &[u8]) -> Result<MoreKeys<'_>, Refusal> {
+    let (cc, bcc) = (table::find(headers, b"CC"), table::find(headers, b"BCC"));
+    let mut keys = MoreKeys { has_bcc: bcc.is_some(), ..MoreKeys::default() };
+    for (name, field, list) in [("CC", cc, &mut keys.cc), ("BCC", bcc, &mut keys.bcc)] {
+        let Some(field) = field else { continue };
+        if field.kind != b'A' {
+            let kind = field.to_value().map_or("void", |value| type_name(&value));
+            return Err(precondition(format!(
+                "invalid message: {{unacceptable_type_in_header,\"{name}\",{kind}}}"
+            )));
+        }
+        let strings = field.items().filter(|(kind, _)| *kind == b'S');
+        list.extend(strings.filter_map(|(_, item)| std::str::from_utf8(item.get(4..)?).ok()));
+    }
+    Ok(keys)
+}
+
+/// BCC keys do not show: the header without them, when there were any.
+fn strip_bcc(
+    header: &[u8],
+    properties: &Properties<'_>,
+    more: &MoreKeys<'_>,
+) -> Result<Option<Vec<u8>>, Refusal> {
+    if !more.has_bcc {
+        return Ok(None);
+    }
+    let mut headers = Vec::new();
+    for field in table::fields(properties.headers.unwrap_or_default()).flatten() {
+        if field.name != b"BCC" {
+            table::put_raw(&mut headers, &field);
+        }
+    }
+    let edit = Edit { headers: Some(&headers), drop_expiration: false };
+    properties::rewrite(header, &edit).map(Some).map_err(|error| error.refusal())
+}
+
+/// When the message expires; one millisecond more than asked, since arrival times are cut to milliseconds.
+fn due_ms(properties: &Properties<'_>, now_ms: u64) -> Result<Option<u64>, Refusal> {
+    let Some(expiration) = properties.expiration else { return Ok(None) };
+    let text = String::from_utf8_lossy(expiration);
+    let expiration_ms = parse_expiration(&text)
+        .map_err(|reason| precondition(format!("invalid expiration '{text}': {reason}")))?;
+    Ok(Some(now_ms.saturating_add(expiration_ms).saturating_add(1)))
+}
+
+/// The number, or the reason in RabbitMQ's words.
+fn parse_expiration(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let length = digits.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, rest) = digits.split_at(length);
+    if number.is_empty() {
+        return Err("no_integer".to_owned());
+    }
+    if !rest.is_empty() {
+        return Err(format!("{{leftover_string,\"{rest}\"}}"));
+    }
+    if text.starts_with('-') && number.bytes().any(|digit| digit != b'0') {
+        return Err(format!("{{value_negative,-{}}}", number.trim_start_matches('0')));
+    }
+    Ok(number.parse().unwrap_or(u64::MAX))
+}
+
+fn precondition(text: String) -> Refusal {
+    Refusal::channel(ReplyCode::PreconditionFailed, text)
+}
+
+/// Names were checked to be UTF-8 where they came in.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_expiration;
+
+    #[test]
+    fn expirations_are_whole_numbers_that_are_not_negative() {
+        for (text, expected) in [
+            ("0", Ok(0)),
+            ("5000", Ok(5000)),
+            ("4294967296", Ok(1 << 32)),
+            ("soon", Err("no_integer")),
+            ("", Err("no_integer")),
+            ("-1", Err("{value_negative,-1}")),
+            ("1.5", Err("{leftover_string,\".5\"}")),
+        ] {
+            assert_eq!(parse_expiration(text), expected.map_err(str::to_owned), "{text}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Giving everything back: consumers, unacknowledged messages, exclusive queues.
+
+use tokio::sync::oneshot;
+
+use super::session::Session;
+use crate::broker::channel::unacked::Verdict;
+use crate::broker::queue;
+use crate::broker::topology::Command;
+use crate::node::links::MetaInput;
+
+impl Session {
+    /// Ends a channel: what it held goes back to the queues, in the old order.
+    pub(super) async fn release_channel(&mut self, number: u16) {
+        // What was published before the end counts; what comes behind is dropped by the protocol machine.
+        self.hand_over();
+        let Some(channel) = self.channels.get(&number) else { return };
+        let consumers: Vec<_> = channel.consumers.iter().map(|consumer| (consumer.id, consumer.target)).collect();
+        for (id, target) in consumers {
+            self.end_consumer(number, id, target).await;
+        }
+        if let Some(channel) = self.channels.get_mut(&number) {
+            channel.unacked.settle_all(Verdict::Requeue);
+        }
+        self.send_settled();
+        self.channels.remove(&number);
+    }
+
+    /// Ends the connection: all channels, then the exclusive queues. Does nothing the second time.
+    pub(super) async fn release(&mut self) {
+        if std::mem::replace(&mut self.released, true) {
+            return;
+        }
+        let numbers: Vec<_> = self.channels.keys().copied().collect();
+        for number in numbers {
+            self.release_channel(number).await;
+        }
+        // The exclusive queues go even when the answer cannot come any more.
+        let _ = self.shared.apply(Command::DropOwner { owner: self.link.id }).await;
+        self.shared.clients.remove(&self.link.id);
+    }
+}
+
+/// A task that ends by a panic must not keep messages or consumers.
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.released {
+            return;
+        }
+        tracing::error!(connection = self.link.id, peer = %self.peer, "a client task ended by a panic; cleaning up");
+        // Cancelled here, deliveries under way still count as this client's; so they are taken in first.
+        let _ = self.hear_all();
+        for channel in self.channels.values_mut() {
+            channel.unacked.settle_all(Verdict::Requeue);
+        }
+        for consumer in self.channels.values().flat_map(|channel| channel.consumers.iter()) {
+            self.command(consumer.target, queue::Command::Cancel(consumer.id));
+        }
+        self.send_settled();
+        let (reply, _) = oneshot::channel();
+        let command = Command::DropOwner { owner: self.link.id };
+        self.shared.meta.push(MetaInput::Apply(Box::new(command), reply));
+        self.shared.clients.remove(&self.link.id);
+    }
+}

@@ -1,0 +1,229 @@
+//! What a connection is made of, and how an input finds its handler.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::broker::channel::Channel;
+use crate::broker::channel::outgoing::Outgoing;
+use crate::broker::ids::Target;
+use crate::broker::queue::ConsumerId;
+use crate::node::links::{ClientInput, ClientLink};
+use crate::node::mailbox::Mailbox;
+use crate::node::shared::Shared;
+use crate::protocol::connection::{Connection, Event, Limits};
+use crate::protocol::error::{MethodId, Refusal, Scope};
+use crate::protocol::inbound::{InboundError, Input};
+use crate::protocol::negotiation::server_properties;
+use crate::protocol::outbound::Outbound;
+use crate::protocol::reply_code::ReplyCode;
+
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
+/// One connection without its socket.
+pub(super) struct Session {
+    pub(super) shared: Arc<Shared>,
+    pub(super) link: Arc<ClientLink>,
+    pub(super) peer: SocketAddr,
+    pub(super) connection: Connection,
+    pub(super) out: Outbound,
+    /// Bytes of `out` that are with the socket.
+    pub(super) written: usize,
+    /// Places in `out` that wait for the topology's log: (offset, index).
+    pub(super) barriers: VecDeque<(usize, u64)>,
+    pub(super) channels: Map<u16, Channel>,
+    pub(super) epoch: u32,
+    /// The channel of each consumer.
+    pub(super) consumers: Map<ConsumerId, u16>,
+    /// Consumers whose bytes went out since they were last credited.
+    pub(super) uncredited: Vec<ConsumerId>,
+    pub(super) outgoing: Outgoing,
+    pub(super) targets: Vec<Target>,
+    /// A queue's shard has more than it should: reading waits for it.
+    pub(super) full: Option<Target>,
+    pub(super) vhost: String,
+    pub(super) user: String,
+    pub(super) heard: Vec<ClientInput>,
+    pub(super) now_ms: u64,
+    /// A frame size that inbound must be told.
+    pub(super) tuned: Option<u32>,
+    pub(super) closed: Option<String>,
+    pub(super) released: bool,
+    limits: Limits,
+}
+
+impl Session {
+    pub(super) fn new(shared: Arc<Shared>, peer: SocketAddr) -> Self {
+        let config = &shared.config;
+        let limits = Limits {
+            frame_max: config.limits.frame_max_bytes,
+            channel_max: config.limits.channel_max,
+            heartbeat_s: config.limits.heartbeat_s,
+            handshake_timeout_ms: config.listener.handshake_timeout_ms,
+            body_max: config.limits.message_bytes_max,
+            ..Limits::default()
+        };
+        let now_ms = shared.clock.now_ms();
+        let connection = Connection::new(limits, server_properties(&config.node.name), now_ms);
+        let link = Arc::new(ClientLink { id: shared.next_id(), mailbox: Mailbox::new(usize::MAX) });
+        shared.clients.insert(link.id, Arc::clone(&link));
+        Self {
+            shared,
+            link,
+            peer,
+            connection,
+            out: Outbound::new(limits.frame_max),
+            written: 0,
+            barriers: VecDeque::new(),
+            channels: Map::default(),
+            epoch: 0,
+            consumers: Map::default(),
+            uncredited: Vec::new(),
+            outgoing: Outgoing::default(),
+            targets: Vec::new(),
+            full: None,
+            vhost: String::new(),
+            user: String::new(),
+            heard: Vec::new(),
+            now_ms,
+            tuned: None,
+            closed: None,
+            released: false,
+            limits,
+        }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Whether more bytes may be read.
+    pub(super) fn may_read(&self) -> bool {
+        self.full.is_none() && self.wants_input()
+    }
+
+    /// Whether the protocol machine takes inputs.
+    pub(super) fn wants_input(&self) -> bool {
+        self.closed.is_none() && self.connection.wants_input()
+    }
+
+    pub(super) fn received(&mut self) {
+        self.connection.on_bytes_received(self.now_ms);
+    }
+
+    /// When the protocol machine has to be told the time.
+    pub(super) fn next_timeout(&self) -> Option<tokio::time::Instant> {
+        self.connection.next_timeout().map(|at_ms| self.shared.clock.instant_of(at_ms))
+    }
+
+    pub(super) fn check_time(&mut self) {
+        if self.connection.next_timeout().is_some_and(|at_ms| at_ms <= self.now_ms)
+            && let Some(Event::Closed(reason)) = self.connection.handle_timeout(self.now_ms, &mut self.out)
+        {
+            self.closed = Some(reason);
+        }
+    }
+
+    /// The reason when nothing is left to do.
+    pub(super) fn ending(&self, socket_ended: bool) -> Option<String> {
+        if socket_ended {
+            return Some("the peer closed the socket".to_owned());
+        }
+        let closed = self.connection.is_closed().then(|| "closed".to_owned());
+        self.closed.clone().or(closed).filter(|_| !self.has_output())
+    }
+
+    /// Handles one input to its end.
+    pub(super) async fn handle(&mut self, input: Input<'_>) {
+        if self.connection.passes(&input) {
+            return self.on_channel(input.channel(), input).await;
+        }
+        match self.connection.handle(input, &mut self.out, self.now_ms) {
+            None => self.release_if_failed().await,
+            Some(event) => self.on_event(event).await,
+        }
+    }
+
+    async fn on_event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Tuned => {
+                let frame_max = self.connection.tuned().frame_max;
+                self.out.set_frame_max(frame_max);
+                self.tuned = Some(frame_max);
+            }
+            Event::Login { mechanism, user, password } => self.login(mechanism, user, password).await,
+            Event::Open { vhost } => self.open(vhost),
+            Event::UpdateSecret { .. } => {}
+            Event::ChannelOpened(number) => {
+                self.epoch = self.epoch.wrapping_add(1);
+                self.channels.insert(number, Channel::new(self.epoch));
+            }
+            Event::Channel(number, input) => self.on_channel(number, input).await,
+            Event::ChannelClosing(number) => {
+                self.release_channel(number).await;
+                self.connection.channel_close_ok(number, &mut self.out);
+            }
+            Event::Closing => {
+                self.release().await;
+                self.connection.close_ok(&mut self.out);
+            }
+            Event::Closed(reason) => self.closed = Some(reason),
+        }
+    }
+
+    async fn on_channel(&mut self, number: u16, input: Input<'_>) {
+        let cause = input.method_id();
+        let result = match input {
+            Input::Publish(publish) => self.publish(&publish),
+            Input::Ack { tag, multiple, .. } => self.ack(number, tag, multiple),
+            Input::Nack { tag, multiple, requeue, .. } => self.nack(number, tag, multiple, requeue),
+            Input::Reject { tag, requeue, .. } => self.nack(number, tag, false, requeue),
+            Input::Method { method, .. } => self.on_method(number, method).await,
+            Input::Preamble(_) | Input::Heartbeat => Ok(()),
+        };
+        if let Err(refusal) = result {
+            self.refuse(number, &refusal, cause).await;
+        }
+    }
+
+    /// Ends a channel or the connection for a mistake of the client.
+    pub(super) async fn refuse(&mut self, number: u16, refusal: &Refusal, cause: MethodId) {
+        tracing::info!(connection = self.link.id, peer = %self.peer, channel = number, %refusal, "refused");
+        match refusal.scope {
+            Scope::Channel => {
+                self.release_channel(number).await;
+                self.connection.fail_channel(number, refusal, cause, &mut self.out);
+            }
+            Scope::Connection => {
+                self.fail(refusal, cause);
+                self.release().await;
+            }
+        }
+    }
+
+    /// Sends `connection.close`.
+    pub(super) fn fail(&mut self, refusal: &Refusal, cause: MethodId) {
+        self.connection.fail(refusal, cause, &mut self.out, self.now_ms);
+    }
+
+    pub(super) fn fail_inbound(&mut self, error: &InboundError) {
+        tracing::info!(connection = self.link.id, peer = %self.peer, ?error, "refused");
+        if let Some(Event::Closed(reason)) = self.connection.fail_inbound(error, &mut self.out, self.now_ms) {
+            self.closed = Some(reason);
+        }
+    }
+
+    /// The protocol machine ends connections by itself; what they held must come free at once.
+    async fn release_if_failed(&mut self) {
+        if !self.channels.is_empty() && !self.connection.is_running() {
+            self.release().await;
+        }
+    }
+
+    /// The channel, which the protocol machine knows to be open.
+    pub(super) fn channel(&mut self, number: u16) -> Result<&mut Channel, Refusal> {
+        self.channels.get_mut(&number).ok_or_else(|| {
+            Refusal::connection(ReplyCode::ChannelError, "expected 'channel.open'".to_owned())
+        })
+    }
+}

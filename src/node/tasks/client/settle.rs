@@ -1,0 +1,72 @@
+//! `basic.ack`, `basic.nack`, `basic.reject`, `basic.recover`.
+
+use super::session::Session;
+use crate::broker::channel::unacked::{Settled, Verdict};
+use crate::broker::queue::Command;
+use crate::node::links::ShardInput;
+use crate::protocol::error::Refusal;
+use crate::protocol::reply_code::ReplyCode;
+
+impl Session {
+    pub(super) fn ack(&mut self, number: u16, tag: u64, multiple: bool) -> Result<(), Refusal> {
+        self.settle(number, tag, multiple, Verdict::Ack)
+    }
+
+    pub(super) fn nack(&mut self, number: u16, tag: u64, multiple: bool, requeue: bool) -> Result<(), Refusal> {
+        self.settle(number, tag, multiple, if requeue { Verdict::Requeue } else { Verdict::Reject })
+    }
+
+    fn settle(&mut self, number: u16, tag: u64, multiple: bool, verdict: Verdict) -> Result<(), Refusal> {
+        let channel = self.channel(number)?;
+        let count = channel.unacked.settle(tag, multiple, verdict).ok_or_else(|| {
+            Refusal::channel(ReplyCode::PreconditionFailed, format!("unknown delivery tag {tag}"))
+        })?;
+        channel.shared_prefetch.give_back(count);
+        Ok(())
+    }
+
+    /// `basic.recover`: everything unacknowledged goes back to its queue.
+    pub(super) fn recover(&mut self, number: u16, requeue: bool) -> Result<(), Refusal> {
+        if !requeue {
+            return Err(Refusal::connection(ReplyCode::NotImplemented, "requeue=false"));
+        }
+        let channel = self.channel(number)?;
+        let count = channel.unacked.settle_all(Verdict::Requeue);
+        channel.shared_prefetch.give_back(count);
+        Ok(())
+    }
+
+    /// Tells the queues what was settled, on all channels.
+    pub(super) fn send_settled(&mut self) {
+        let Self { channels, shared, .. } = self;
+        for channel in channels.values_mut().filter(|channel| channel.unacked.has_settled()) {
+            for Settled { source, verdict, ranges } in channel.unacked.take_settled() {
+                let command = match verdict {
+                    Verdict::Ack => Command::Ack(source.consumer, ranges),
+                    Verdict::Requeue => Command::Requeue(source.consumer, ranges),
+                    Verdict::Reject => Command::Reject(source.consumer, ranges),
+                };
+                shared.shard(source.target).push(ShardInput::Command(source.target.id, command));
+            }
+            if channel.shared_prefetch.is_limited() {
+                for consumer in channel.consumers.iter() {
+                    let command = Command::Resume(consumer.id);
+                    shared.shard(consumer.target).push(ShardInput::Command(consumer.target.id, command));
+                }
+            }
+        }
+    }
+
+    /// Hands over what the inputs so far have brought: messages first, then settlements.
+    pub(super) fn hand_over(&mut self) {
+        if let Some(target) = self.full
+            && self.shared.shard(target).has_room()
+        {
+            self.full = None;
+        }
+        if !self.outgoing.is_empty() {
+            self.send_batches();
+        }
+        self.send_settled();
+    }
+}

@@ -1,0 +1,251 @@
+//! The threads that talk to the cold store, so that no task waits for RocksDB: one writes, one reads.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::broker::ids::QueueId;
+use crate::broker::queue::ChunkWrite;
+use crate::node::links::ShardInput;
+use crate::node::mailbox::Mailbox;
+use crate::storage::{ColdBatch, ColdStore, StorageError};
+
+/// Due times read at once.
+const DUES_MAX: usize = 64 * 1024;
+
+/// What the writing thread does, in order.
+enum Write {
+    /// Writes a batch; then says which chunks are stored.
+    Batch(ColdBatch, Vec<Stored>),
+    /// Makes everything before it durable, with the log indexes up to which it holds.
+    Checkpoint(Vec<(u16, u64)>, oneshot::Sender<()>),
+    /// Ends the thread.
+    Stop,
+}
+
+struct Stored {
+    shard: Arc<Mailbox<ShardInput>>,
+    queue: QueueId,
+    first: u64,
+    spilling: bool,
+}
+
+/// What the reading thread does.
+enum Read {
+    Chunk(Arc<Mailbox<ShardInput>>, QueueId, u64),
+    Dues(Arc<Mailbox<ShardInput>>, QueueId, u64, u64),
+    Stop,
+}
+
+/// The threads, for the node.
+pub(crate) struct ColdThreads {
+    write: Sender<Write>,
+    read: Sender<Read>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl ColdThreads {
+    /// Starts the threads; `on_failure` is called once when the store fails.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub(crate) fn start(
+        store: Arc<ColdStore>,
+        on_failure: impl Fn(StorageError) + Clone + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (write, writes) = channel();
+        let (read, reads) = channel();
+        let writer = Arc::clone(&store);
+        let failed = on_failure.clone();
+        let threads = vec![
+            std::thread::Builder::new()
+                .name("cold-writer".to_owned())
+                .spawn(move || run_writer(&writer, &writes, &failed))?,
+            std::thread::Builder::new()
+                .name("cold-reader".to_owned())
+                .spawn(move || run_reader(&store, &reads, &on_failure))?,
+        ];
+        Ok(Self { write, read, threads })
+    }
+
+    /// A way in for a shard, or for the meta task (without a mailbox of a shard).
+    pub(crate) fn link(&self, shard: Arc<Mailbox<ShardInput>>) -> ColdLink {
+        ColdLink {
+            shard,
+            write: self.write.clone(),
+            read: self.read.clone(),
+            batch: ColdBatch::new(),
+            stored: Vec::new(),
+        }
+    }
+
+    /// A way in for the checkpoints.
+    pub(crate) fn checkpoints(&self) -> CheckpointLink {
+        CheckpointLink { write: self.write.clone() }
+    }
+
+    /// Lets the threads finish what they were given, and waits for them.
+    pub(crate) fn stop(self) {
+        let _ = self.write.send(Write::Stop);
+        let _ = self.read.send(Read::Stop);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the cold store panicked");
+            }
+        }
+    }
+}
+
+/// Ends a checkpoint.
+pub(crate) struct CheckpointLink {
+    write: Sender<Write>,
+}
+
+impl CheckpointLink {
+    /// Waits until everything handed over before is durable. False when the store has failed.
+    pub(crate) async fn flush(&self, applied: Vec<(u16, u64)>) -> bool {
+        let (reply, done) = oneshot::channel();
+        self.write.send(Write::Checkpoint(applied, reply)).is_ok() && done.await.is_ok()
+    }
+}
+
+/// A task's way to the cold store. Writes gather until [`Self::send`].
+pub(crate) struct ColdLink {
+    shard: Arc<Mailbox<ShardInput>>,
+    write: Sender<Write>,
+    read: Sender<Read>,
+    batch: ColdBatch,
+    stored: Vec<Stored>,
+}
+
+impl ColdLink {
+    pub(crate) fn store(&mut self, queue: QueueId, chunk: ChunkWrite, spilling: bool) {
+        match chunk.data {
+            Some(data) => {
+                self.batch.put_chunk(queue.0, chunk.first, &chunk.descriptor, &data);
+                let shard = Arc::clone(&self.shard);
+                self.stored.push(Stored { shard, queue, first: chunk.first, spilling });
+            }
+            None => self.batch.put_descriptor(queue.0, chunk.first, &chunk.descriptor),
+        }
+        for (due_ms, seq) in chunk.dues {
+            self.batch.put_due(queue.0, due_ms, seq);
+        }
+    }
+
+    /// A queue's row and chunks, which must become visible together.
+    pub(crate) fn store_queue(
+        &mut self,
+        queue: QueueId,
+        row: &[u8],
+        chunks: Vec<ChunkWrite>,
+        dues_done_before_ms: Option<u64>,
+    ) {
+        self.batch.put_queue(queue.0, row);
+        for chunk in chunks {
+            self.store(queue, chunk, false);
+        }
+        if let Some(due_ms) = dues_done_before_ms {
+            self.batch.delete_due_before(queue.0, due_ms);
+        }
+    }
+
+    pub(crate) fn delete_chunk(&mut self, queue: QueueId, first: u64) {
+        self.batch.delete_chunk(queue.0, first);
+    }
+
+    pub(crate) fn delete_queue(&mut self, queue: QueueId) {
+        self.batch.delete_queue_all(queue.0);
+    }
+
+    /// The rows of the topology.
+    pub(crate) fn batch(&mut self) -> &mut ColdBatch {
+        &mut self.batch
+    }
+
+    /// Hands the gathered writes over.
+    pub(crate) fn send(&mut self) {
+        if !self.batch.is_empty() {
+            let write = Write::Batch(std::mem::take(&mut self.batch), std::mem::take(&mut self.stored));
+            // A thread that has ended has reported why, and the node is stopping.
+            let _ = self.write.send(write);
+        }
+    }
+
+    pub(crate) fn load(&self, queue: QueueId, first: u64) {
+        let _ = self.read.send(Read::Chunk(Arc::clone(&self.shard), queue, first));
+    }
+
+    pub(crate) fn load_due(&self, queue: QueueId, from_ms: u64, to_ms: u64) {
+        let _ = self.read.send(Read::Dues(Arc::clone(&self.shard), queue, from_ms, to_ms));
+    }
+}
+
+fn run_writer(store: &ColdStore, writes: &Receiver<Write>, on_failure: &impl Fn(StorageError)) {
+    while let Ok(write) = writes.recv() {
+        let result = match write {
+            Write::Batch(batch, stored) => store.write(batch).map(|()| tell_stored(stored)),
+            Write::Checkpoint(applied, reply) => {
+                checkpoint(store, &applied).map(|()| drop(reply.send(())))
+            }
+            Write::Stop => return,
+        };
+        if let Err(error) = result {
+            return on_failure(error);
+        }
+    }
+}
+
+fn tell_stored(stored: Vec<Stored>) {
+    for Stored { shard, queue, first, spilling } in stored {
+        shard.push(ShardInput::ChunkStored(queue, first, spilling));
+    }
+}
+
+fn checkpoint(store: &ColdStore, applied: &[(u16, u64)]) -> Result<(), StorageError> {
+    let mut batch = ColdBatch::new();
+    for (shard, index) in applied {
+        batch.put_applied(*shard, *index);
+    }
+    store.write(batch)?;
+    store.flush()?;
+    store.compact_deleted()
+}
+
+fn run_reader(store: &ColdStore, reads: &Receiver<Read>, on_failure: &impl Fn(StorageError)) {
+    while let Ok(read) = reads.recv() {
+        let result = match read {
+            Read::Chunk(shard, queue, first) => store
+                .get_chunk(queue.0, first)
+                .map(|chunk: Option<Bytes>| shard.push(ShardInput::ChunkLoaded(queue, first, chunk))),
+            Read::Dues(shard, queue, from_ms, to_ms) => read_dues(store, queue, from_ms, to_ms)
+                .map(|(dues, next)| shard.push(ShardInput::DueLoaded(queue, dues, next))),
+            Read::Stop => return,
+        };
+        if let Err(error) = result {
+            return on_failure(error);
+        }
+    }
+}
+
+type Dues = (Vec<(u64, u64)>, Option<u64>);
+
+/// Due times of a window, and the first one behind it; a full read ends at a whole millisecond.
+fn read_dues(store: &ColdStore, queue: QueueId, from_ms: u64, to_ms: u64) -> Result<Dues, StorageError> {
+    let mut limit = DUES_MAX;
+    loop {
+        let mut dues = store.due(queue.0, from_ms, to_ms.saturating_add(1), limit)?;
+        if dues.len() < limit {
+            let next = store.due(queue.0, to_ms.saturating_add(1), u64::MAX, 1)?;
+            return Ok((dues, next.first().map(|(due_ms, _)| *due_ms)));
+        }
+        let last_ms = dues.last().map_or(0, |(due_ms, _)| *due_ms);
+        if dues.first().is_some_and(|(due_ms, _)| *due_ms < last_ms) {
+            dues.retain(|(due_ms, _)| *due_ms < last_ms);
+            return Ok((dues, Some(last_ms)));
+        }
+        limit *= 2;
+    }
+}

@@ -1,0 +1,134 @@
+//! The meta task: applies every change of the topology in one order, logs what is durable, tells the shards.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::cold::ColdLink;
+use super::shard::record;
+use crate::broker::ids::QueueId;
+use crate::broker::topology::{Change, Command, Outcome, QueueEntry};
+use crate::node::links::{Applied, DeleteIf, DeleteQueue, MetaInput, NotDeleted, ShardInput};
+use crate::node::shared::{META_SHARD, Shared, stopping};
+use crate::protocol::error::Refusal;
+use crate::protocol::reply_code::ReplyCode;
+use crate::storage::{Append, LogHandle};
+
+/// The meta task's state.
+pub(crate) struct Meta {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) log: LogHandle,
+    pub(crate) cold: ColdLink,
+    /// The last log index given out.
+    pub(crate) index: u64,
+}
+
+impl Meta {
+    /// Runs until the node's runtime ends.
+    pub(crate) async fn run(mut self) {
+        let mut inputs = Vec::new();
+        loop {
+            self.shared.meta.filled().await;
+            self.shared.meta.take(&mut inputs);
+            for input in inputs.drain(..) {
+                self.handle(input).await;
+            }
+            self.cold.send();
+            tokio::task::consume_budget().await;
+        }
+    }
+
+    async fn handle(&mut self, input: MetaInput) {
+        match input {
+            MetaInput::Apply(command, reply) => {
+                // Whoever asked may have gone.
+                let _ = reply.send(self.apply(*command).await);
+            }
+            MetaInput::DeleteQueue(request, reply) => {
+                let _ = reply.send(self.delete_queue(request).await);
+            }
+            MetaInput::Drop(id) => self.drop_queue(id).await,
+            MetaInput::Synced(index) => self.shared.meta_is_synced(index),
+            MetaInput::Checkpoint(reply) => {
+                self.cold.send();
+                let _ = reply.send(self.index);
+            }
+        }
+    }
+
+    async fn apply(&mut self, command: Command) -> Result<Applied, Refusal> {
+        let declares = matches!(command, Command::DeclareQueue { .. });
+        let (result, version) = {
+            let mut topology = self.shared.topology_mut();
+            (topology.apply(command), topology.version())
+        };
+        let outcome = result?;
+        self.shared.set_version(version);
+        if let Some(queue) = outcome.queue.as_ref().filter(|_| declares && outcome.created) {
+            self.shared.shard(queue.target()).push(ShardInput::Create(Arc::clone(queue)));
+        }
+        for queue in &outcome.deleted_queues {
+            self.delete_in_shard(queue, DeleteIf::default()).await;
+        }
+        let index = self.keep(&outcome);
+        Ok(Applied { outcome, index })
+    }
+
+    /// Logs what has to survive. Gives the index to wait for, 0 when there is none.
+    fn keep(&mut self, outcome: &Outcome) -> u64 {
+        if outcome.changes.is_empty() {
+            return 0;
+        }
+        let mut payload = Vec::new();
+        for change in &outcome.changes {
+            change.encode(&mut payload);
+            match change {
+                Change::Put(row) => self.cold.batch().put_meta(&row.key().0, &row.value()),
+                Change::Delete(key) => self.cold.batch().delete_meta(&key.0),
+            }
+        }
+        self.index += 1;
+        self.log.append(vec![Append {
+            shard: META_SHARD,
+            index: self.index,
+            kind: record::ROWS,
+            head: payload,
+            body: Bytes::new(),
+        }]);
+        self.index
+    }
+
+    async fn delete_queue(&mut self, request: DeleteQueue) -> Result<(u64, Applied), Refusal> {
+        let DeleteQueue { vhost, name, owner, condition } = request;
+        let found = self.shared.topology().check_queue(&vhost, name, owner)?;
+        let Some(queue) = found.queue else { return Ok((0, Applied::default())) };
+        let ready = self.delete_in_shard(&queue, condition).await.ok_or_else(stopping)?;
+        let ready = ready.map_err(|reason| not_deleted(reason, &queue))?;
+        let applied = self.apply(Command::DropQueue { id: queue.id }).await?;
+        Ok((ready, applied))
+    }
+
+    async fn drop_queue(&mut self, id: QueueId) {
+        let entry = self.shared.topology().queue_by_id(id).cloned();
+        let Some(queue) = entry else { return };
+        // Somebody may have begun to consume since the shard spoke.
+        let unused = DeleteIf { unused: true, empty: false };
+        if matches!(self.delete_in_shard(&queue, unused).await, Some(Ok(_))) {
+            // Dropping a queue is never refused.
+            let _ = self.apply(Command::DropQueue { id }).await;
+        }
+    }
+
+    async fn delete_in_shard(&self, queue: &QueueEntry, condition: DeleteIf) -> Option<Result<u64, NotDeleted>> {
+        self.shared.ask(queue.target(), |reply| ShardInput::Delete(queue.id, condition, reply)).await
+    }
+}
+
+fn not_deleted(reason: NotDeleted, queue: &QueueEntry) -> Refusal {
+    let reason = match reason {
+        NotDeleted::InUse => "in use",
+        NotDeleted::NotEmpty => "not empty",
+    };
+    let text = format!("queue '{}' in vhost '{}' {reason}", queue.name, queue.vhost);
+    Refusal::channel(ReplyCode::PreconditionFailed, text)
+}

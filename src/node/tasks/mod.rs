@@ -1,0 +1,17 @@
+//! Everything that runs on its own: the only place that starts tasks and threads.
+//!
+//! - [`listener`]: accepts connections
+//! - [`client`]: one task for each connection
+//! - [`shard`]: a few tasks that own all queues
+//! - [`meta`]: one task that owns the topology's changes
+//! - [`cold`]: the threads of the cold store
+//! - [`checkpoint`]: keeps the log within its budget
+//!
+//! The log's writer thread is in `storage/log`.
+
+pub(crate) mod checkpoint;
+pub(crate) mod client;
+pub(crate) mod cold;
+pub(crate) mod listener;
+pub(crate) mod meta;
+pub(crate) mod shard;

@@ -1,0 +1,44 @@
+//! What queues ask of their shard.
+
+use super::inputs::answer;
+use super::{Shard, record};
+use crate::broker::ids::QueueId;
+use crate::broker::queue::{Effect, GetReply};
+use crate::node::links::{ClientInput, MetaInput};
+
+impl Shard {
+    /// Carries effects out, in order. Gives the log index of messages made durable, or 0.
+    pub(super) fn carry_out(&mut self, id: QueueId, effects: &mut Vec<Effect>, now_ms: u64) -> u64 {
+        let mut index = 0;
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Deliver(delivery) => {
+                    if let Some(client) = self.consumers.get(&delivery.consumer) {
+                        client.mailbox.push(ClientInput::Deliver(delivery));
+                    }
+                }
+                Effect::Got(reply) => self.got(id, reply),
+                Effect::LogEnqueue { first, records, .. } => {
+                    index = self.append(record::ENQUEUE, record::enqueue(id, first), records);
+                }
+                Effect::LogSettle(ranges) => {
+                    self.append(record::SETTLE, record::settle(id, &ranges), bytes::Bytes::new());
+                }
+                Effect::DeadLetter { seq, reason, record } => {
+                    self.dead_letter(id, seq, reason, &record, now_ms);
+                }
+                Effect::Load(first) => self.cold.load(id, first),
+                Effect::Forget(first) => self.memory.forget(self.index, id, first),
+                Effect::LoadDue(from_ms, to_ms) => self.cold.load_due(id, from_ms, to_ms),
+                Effect::Unused | Effect::Expired => self.shared.meta.push(MetaInput::Drop(id)),
+            }
+        }
+        index
+    }
+
+    fn got(&mut self, id: QueueId, reply: GetReply) {
+        if let Some(waiting) = self.slots.get_mut(&id).and_then(|slot| slot.gets.pop_front()) {
+            answer(waiting, Some(reply));
+        }
+    }
+}

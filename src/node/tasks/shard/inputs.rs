@@ -1,0 +1,149 @@
+//! What others ask of a shard.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{Shard, Slot};
+use crate::broker::batch::Batch;
+use crate::broker::ids::QueueId;
+use crate::broker::queue::{Command, ConsumerSpec, Counts, Options, Queue};
+use crate::broker::topology::QueueEntry;
+use crate::node::links::{ClientInput, ClientLink, DeleteIf, NotConsuming, NotDeleted, ShardInput, Waiter};
+
+impl Shard {
+    pub(super) fn handle(&mut self, input: ShardInput, now_ms: u64) {
+        match input {
+            ShardInput::Publish(id, batch, waiter) => self.publish(id, batch, waiter, now_ms),
+            ShardInput::Command(id, command) => drop(self.apply(id, command, now_ms)),
+            ShardInput::Create(entry) => {
+                let queue = Queue::new(options_of(&entry), now_ms);
+                self.insert(entry, queue);
+            }
+            ShardInput::Stat(id, is_use, reply) => answer(reply, self.stat(id, is_use, now_ms)),
+            ShardInput::Consume(id, spec, client, reply) => {
+                answer(reply, self.consume(id, *spec, client, now_ms));
+            }
+            ShardInput::Cancel(id, consumer, reply) => {
+                self.apply(id, Command::Cancel(consumer), now_ms);
+                self.consumers.remove(&consumer);
+                answer(reply, ());
+            }
+            ShardInput::Get(id, no_ack, reply) => match self.slots.get_mut(&id) {
+                Some(slot) => {
+                    slot.gets.push_back(reply);
+                    self.apply(id, Command::Get { no_ack }, now_ms);
+                }
+                None => answer(reply, None),
+            },
+            ShardInput::Purge(id, reply) => answer(reply, self.purge(id, now_ms)),
+            ShardInput::Delete(id, condition, reply) => answer(reply, self.delete(id, condition)),
+            ShardInput::Synced(index) => self.synced(index),
+            ShardInput::ChunkStored(id, first, spilling) => self.chunk_stored(id, first, spilling, now_ms),
+            ShardInput::ChunkLoaded(id, first, chunk) => self.chunk_loaded(id, first, chunk, now_ms),
+            ShardInput::DueLoaded(id, dues, next) => {
+                self.apply(id, Command::DueLoaded(dues, next), now_ms);
+            }
+            ShardInput::Checkpoint(reply) => self.begin_checkpoint(reply),
+            ShardInput::Stop(reply) => self.stop = Some(reply),
+        }
+    }
+
+    fn publish(&mut self, id: QueueId, batch: Batch, waiter: Waiter, now_ms: u64) {
+        // A queue that was deleted meanwhile takes its messages with it: nobody is owed anything.
+        let index = self.apply(id, Command::Enqueue(batch), now_ms).unwrap_or(0);
+        match waiter {
+            Waiter::Nobody => {}
+            Waiter::Publisher(client, confirm) if index > self.synced => {
+                self.unsynced.push_back((index, client, confirm));
+            }
+            Waiter::Publisher(client, confirm) => self.confirmed.push((client, confirm)),
+            Waiter::DeadLetters(tickets) => self.letters.arrived(tickets),
+        }
+    }
+
+    /// Everything up to this index is safe: whoever waited for it is told.
+    fn synced(&mut self, index: u64) {
+        self.synced = self.synced.max(index);
+        while self.unsynced.front().is_some_and(|(index, ..)| *index <= self.synced) {
+            if let Some((_, client, confirm)) = self.unsynced.pop_front() {
+                self.confirmed.push((client, confirm));
+            }
+        }
+    }
+
+    fn stat(&mut self, id: QueueId, is_use: bool, now_ms: u64) -> Option<Counts> {
+        if is_use {
+            self.apply(id, Command::Touch, now_ms)?;
+        }
+        self.slots.get(&id).map(|slot| slot.queue.counts())
+    }
+
+    fn consume(
+        &mut self,
+        id: QueueId,
+        spec: ConsumerSpec,
+        client: Arc<ClientLink>,
+        now_ms: u64,
+    ) -> Result<(), NotConsuming> {
+        let slot = self.slots.get(&id).ok_or(NotConsuming::Gone)?;
+        if !slot.queue.may_consume(spec.exclusive) {
+            return Err(NotConsuming::Exclusive);
+        }
+        self.consumers.insert(spec.id, client);
+        self.apply(id, Command::Consume(spec), now_ms);
+        Ok(())
+    }
+
+    fn purge(&mut self, id: QueueId, now_ms: u64) -> Option<u64> {
+        let ready = self.slots.get(&id)?.queue.counts().ready;
+        self.apply(id, Command::Purge, now_ms);
+        Some(ready)
+    }
+
+    fn delete(&mut self, id: QueueId, condition: DeleteIf) -> Result<u64, NotDeleted> {
+        let Some(slot) = self.slots.get(&id) else { return Ok(0) };
+        let counts = slot.queue.counts();
+        if condition.unused && counts.consumers > 0 {
+            return Err(NotDeleted::InUse);
+        }
+        if condition.empty && counts.ready > 0 {
+            return Err(NotDeleted::NotEmpty);
+        }
+        if let Some(slot) = self.slots.remove(&id) {
+            self.removed(id, slot);
+        }
+        Ok(counts.ready)
+    }
+
+    fn removed(&mut self, id: QueueId, slot: Slot) {
+        if let Some(due_ms) = slot.due_ms {
+            self.timers.remove(&(due_ms, id));
+        }
+        self.memory.changed(id, slot.hot_bytes, 0);
+        self.cold.delete_queue(id);
+        for consumer in slot.queue.consumer_ids() {
+            if let Some(client) = self.consumers.remove(&consumer) {
+                client.mailbox.push(ClientInput::ConsumerCancelled(consumer));
+            }
+        }
+        slot.gets.into_iter().for_each(|reply| answer(reply, None));
+    }
+}
+
+/// What a queue must know of its declaration.
+pub(crate) fn options_of(entry: &QueueEntry) -> Options {
+    Options {
+        durable: entry.durable,
+        auto_delete: entry.auto_delete,
+        message_ttl_ms: entry.settings.message_ttl_ms,
+        expires_ms: entry.settings.expires_ms,
+        dead_letters: entry.settings.dead_letter_exchange.is_some(),
+        single_active_consumer: entry.settings.single_active_consumer,
+    }
+}
+
+/// Whoever asked may have gone; then nobody is to be told.
+pub(super) fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+    let _ = reply.send(value);
+}

@@ -1,0 +1,226 @@
+//! A shard: owns queues, their consumers and timers, and applies their commands in one order.
+//!
+//! - `inputs`: what others ask for
+//! - `effects`: what the queues ask for
+//! - `dead_letters`: routing messages that died
+//! - `memory`: spilling to the cold store, checkpoints
+//! - `record`: the queue records of the log
+
+mod dead_letters;
+mod effects;
+mod inputs;
+mod memory;
+pub(crate) mod record;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::cold::ColdLink;
+use crate::broker::channel::outgoing::Confirm;
+use crate::broker::ids::QueueId;
+use crate::broker::queue::{Command, ConsumerId, Effect, GetReply, Queue};
+use crate::broker::topology::QueueEntry;
+use crate::node::links::{ClientLink, ShardInput};
+use crate::node::mailbox::Mailbox;
+use crate::node::shared::Shared;
+use crate::storage::{Append, LogHandle};
+use dead_letters::OpenLetters;
+pub(crate) use inputs::options_of;
+use memory::Memory;
+
+/// A queue and what its shard notes about it.
+struct Slot {
+    entry: Arc<QueueEntry>,
+    queue: Queue,
+    /// When the queue wants to be looked at, as entered in the shard's timers.
+    due_ms: Option<u64>,
+    hot_bytes: usize,
+    gets: VecDeque<oneshot::Sender<Option<GetReply>>>,
+    /// The queue's row as last written.
+    row: Vec<u8>,
+}
+
+/// One shard.
+pub(crate) struct Shard {
+    shared: Arc<Shared>,
+    /// Its place in the node's list.
+    number: u16,
+    mailbox: Arc<Mailbox<ShardInput>>,
+    log: LogHandle,
+    cold: ColdLink,
+    slots: HashMap<QueueId, Slot, foldhash::fast::RandomState>,
+    consumers: HashMap<ConsumerId, Arc<ClientLink>, foldhash::fast::RandomState>,
+    timers: BTreeSet<(u64, QueueId)>,
+    /// The last log index given out.
+    index: u64,
+    synced: u64,
+    appends: Vec<Append>,
+    /// Publishers whose batches wait for the log, in the order of their index.
+    unsynced: VecDeque<(u64, Arc<ClientLink>, Confirm)>,
+    confirmed: Vec<(Arc<ClientLink>, Confirm)>,
+    letters: OpenLetters,
+    memory: Memory,
+    effects: Vec<Effect>,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+/// What a shard begins with.
+pub(crate) struct Start {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) number: u16,
+    pub(crate) log: LogHandle,
+    pub(crate) cold: ColdLink,
+    pub(crate) index: u64,
+    pub(crate) queues: Vec<(Arc<QueueEntry>, Queue)>,
+}
+
+impl Shard {
+    pub(crate) fn new(start: Start) -> Self {
+        let mailbox = Arc::clone(&start.shared.shards[usize::from(start.number)]);
+        let shards = start.shared.shards.len();
+        let share = usize::try_from(start.shared.config.memory.messages_bytes).unwrap_or(usize::MAX) / shards;
+        let mut shard = Self {
+            shared: start.shared,
+            number: start.number,
+            mailbox,
+            log: start.log,
+            cold: start.cold,
+            slots: HashMap::default(),
+            consumers: HashMap::default(),
+            timers: BTreeSet::new(),
+            index: start.index,
+            synced: start.index,
+            appends: Vec::new(),
+            unsynced: VecDeque::new(),
+            confirmed: Vec::new(),
+            letters: OpenLetters::default(),
+            memory: Memory::new(share),
+            effects: Vec::new(),
+            stop: None,
+        };
+        for (entry, queue) in start.queues {
+            shard.insert(entry, queue);
+        }
+        shard
+    }
+
+    fn insert(&mut self, entry: Arc<QueueEntry>, queue: Queue) {
+        let id = entry.id;
+        let slot = Slot { entry, queue, due_ms: None, hot_bytes: 0, gets: VecDeque::new(), row: Vec::new() };
+        self.slots.insert(id, slot);
+        self.note(id);
+    }
+
+    /// Runs until the node stops.
+    pub(crate) async fn run(mut self) {
+        self.append(record::STARTED, Vec::new(), bytes::Bytes::new());
+        let mut inputs = Vec::new();
+        while self.stop.is_none() {
+            self.wait().await;
+            self.mailbox.take(&mut inputs);
+            let now_ms = self.shared.clock.now_ms();
+            for input in inputs.drain(..) {
+                self.handle(input, now_ms);
+            }
+            self.tick(now_ms);
+            self.finish(now_ms);
+            tokio::task::consume_budget().await;
+        }
+        self.note_clean_stop();
+    }
+
+    async fn wait(&self) {
+        if self.memory.is_checkpointing() {
+            return tokio::task::yield_now().await;
+        }
+        match self.timers.first() {
+            Some((due_ms, _)) => {
+                let due = self.shared.clock.instant_of(*due_ms);
+                tokio::select! {
+                    () = self.mailbox.filled() => {}
+                    () = tokio::time::sleep_until(due) => {}
+                }
+            }
+            None => self.mailbox.filled().await,
+        }
+    }
+
+    /// Lets every queue whose time has come look at it.
+    fn tick(&mut self, now_ms: u64) {
+        while let Some((_, id)) = self.timers.first().copied().filter(|(due_ms, _)| *due_ms <= now_ms) {
+            self.apply(id, Command::Tick, now_ms);
+        }
+    }
+
+    /// Applies one command and carries out its effects. `None` when the queue is gone; otherwise the log index of
+    /// messages that it made durable, or 0.
+    fn apply(&mut self, id: QueueId, command: Command, now_ms: u64) -> Option<u64> {
+        let slot = self.slots.get_mut(&id)?;
+        let mut effects = std::mem::take(&mut self.effects);
+        slot.queue.apply(command, now_ms, &mut effects);
+        let index = self.carry_out(id, &mut effects, now_ms);
+        self.effects = effects;
+        self.note(id);
+        Some(index)
+    }
+
+    /// Keeps timers and the memory account in step with a queue.
+    fn note(&mut self, id: QueueId) {
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        let due_ms = slot.queue.next_due();
+        if due_ms != slot.due_ms {
+            if let Some(old) = slot.due_ms {
+                self.timers.remove(&(old, id));
+            }
+            self.timers.extend(due_ms.map(|due_ms| (due_ms, id)));
+            slot.due_ms = due_ms;
+        }
+        let hot_bytes = slot.queue.hot_bytes();
+        if hot_bytes != slot.hot_bytes {
+            self.memory.changed(id, slot.hot_bytes, hot_bytes);
+            slot.hot_bytes = hot_bytes;
+        }
+    }
+
+    /// Ends a round: what must be logged goes to the log, what was waited for is told.
+    fn finish(&mut self, now_ms: u64) {
+        self.send_letters();
+        if !self.appends.is_empty() {
+            self.log.append(std::mem::take(&mut self.appends));
+        }
+        self.letters.tell_sources();
+        for (client, confirm) in self.confirmed.drain(..) {
+            client.mailbox.push(crate::node::links::ClientInput::Confirmed(confirm, true));
+        }
+        self.work_on_checkpoint(now_ms);
+        self.spill(now_ms);
+        self.forget_synced();
+        self.cold.send();
+    }
+
+    fn append(&mut self, kind: u8, head: Vec<u8>, body: bytes::Bytes) -> u64 {
+        self.index += 1;
+        let shard = self.number + 1;
+        self.appends.push(Append { shard, index: self.index, kind, head, body });
+        self.index
+    }
+
+    /// After a clean stop a restart knows what was never delivered.
+    fn note_clean_stop(&mut self) {
+        let marks: Vec<_> =
+            self.slots.iter().map(|(id, slot)| (*id, slot.queue.delivered_below())).collect();
+        for (id, below) in marks {
+            if self.slots.get(&id).is_some_and(|slot| slot.entry.durable) {
+                self.append(record::DELIVERED, record::delivered(id, below), bytes::Bytes::new());
+            }
+        }
+        self.append(record::CLEAN_STOP, Vec::new(), bytes::Bytes::new());
+        self.log.append(std::mem::take(&mut self.appends));
+        if let Some(reply) = self.stop.take() {
+            // The stopping task may have given up waiting.
+            let _ = reply.send(());
+        }
+    }
+}
