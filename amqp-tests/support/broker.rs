@@ -1,0 +1,169 @@
+//! The broker under test: started in a directory of its own, killed, stopped, restarted, ended with the test.
+//!
+//! `WARREN_TEST_ADDR` names a broker that is already running (a RabbitMQ, say) instead; tests that need to
+//! restart theirs are then left out. `WARREN_TEST_BIN` names another program to start.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::conn::{Conn, Dial};
+use super::wait::eventually;
+
+const STARTUP: Duration = Duration::from_secs(60);
+
+/// A broker process and its data directory.
+pub(crate) struct Broker {
+    child: Child,
+    watchdog: Child,
+    address: String,
+    extra: Vec<String>,
+    dir: TempDir,
+}
+
+impl Broker {
+    /// The address of the broker that most tests share; started at the first call.
+    pub(crate) fn shared() -> &'static str {
+        static ADDRESS: OnceLock<String> = OnceLock::new();
+        static BROKER: OnceLock<Broker> = OnceLock::new();
+        ADDRESS.get_or_init(|| {
+            external().unwrap_or_else(|| BROKER.get_or_init(|| Self::start(&[])).address.clone())
+        })
+    }
+
+    /// A broker of the test's own, or `None` with a note when an external broker is being tested.
+    pub(crate) fn own() -> Option<Self> {
+        Self::own_with(&[])
+    }
+
+    /// The same with further command line arguments.
+    pub(crate) fn own_with(extra: &[&str]) -> Option<Self> {
+        if external().is_some() {
+            eprintln!("left out: this test restarts its broker, and WARREN_TEST_ADDR names a foreign one");
+            return None;
+        }
+        Some(Self::start(extra))
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A connection as guest.
+    pub(crate) fn connect(&self) -> Conn {
+        Dial::to(&self.address).open()
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("the broker can be killed");
+        self.child.wait().expect("the broker ends");
+    }
+
+    /// Asks it to stop.
+    pub(crate) fn terminate(&self) {
+        let done = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status();
+        assert!(done.expect("sh runs").success(), "the broker was not there to be stopped");
+    }
+
+    /// Waits for it to have ended by itself; says whether with success.
+    pub(crate) fn await_end(&mut self) -> bool {
+        eventually("the broker to end", || self.child.try_wait().expect("a child of ours")).success()
+    }
+
+    /// Starts it again on the same directory and port, after [`Self::kill`] or [`Self::await_end`].
+    pub(crate) fn restart(&mut self) {
+        end(&mut self.watchdog);
+        let (child, address) = spawn(&self.dir, &self.address, &self.extra);
+        self.watchdog = watch(child.id(), &self.dir);
+        assert_eq!(address, self.address, "it listens where it was told to");
+        self.child = child;
+    }
+
+    fn start(extra: &[&str]) -> Self {
+        let dir = TempDir::with_prefix("warren-test-").expect("a temporary directory");
+        let extra: Vec<_> = extra.iter().map(|&arg| arg.to_owned()).collect();
+        let (child, address) = spawn(&dir, "127.0.0.1:0", &extra);
+        let watchdog = watch(child.id(), &dir);
+        Self { child, watchdog, address, extra, dir }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        end(&mut self.watchdog);
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+            eprintln!("the broker's log:\n{log}");
+        }
+    }
+}
+
+fn external() -> Option<String> {
+    std::env::var("WARREN_TEST_ADDR").ok().filter(|address| !address.is_empty())
+}
+
+fn program() -> PathBuf {
+    let built = option_env!("CARGO_BIN_EXE_warren").map(PathBuf::from);
+    let told = std::env::var_os("WARREN_TEST_BIN").map(PathBuf::from);
+    told.or(built).expect("a broker to test: build with cargo, or set WARREN_TEST_BIN or WARREN_TEST_ADDR")
+}
+
+/// Starts the process and waits for the line that says where it listens.
+fn spawn(dir: &TempDir, bind: &str, extra: &[String]) -> (Child, String) {
+    let log = File::options().create(true).append(true).open(dir.path().join("log")).expect("a log file");
+    let mut child = Command::new(program())
+        .args(["server", "--bind", bind, "--log", "warn", "--data-dir"])
+        .arg(dir.path().join("data"))
+        .args(extra)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .expect("the broker starts");
+    let lines = BufReader::new(child.stdout.take().expect("a piped stdout")).lines();
+    let (tell, told) = mpsc::channel();
+    // The pipe is read to its end, so that a broker that prints more is not blocked.
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(tell.send(line))));
+    let address = std::iter::from_fn(|| told.recv_timeout(STARTUP).ok()).find_map(|line| {
+        let rest = line.strip_prefix("warren is listening on ")?;
+        Some(rest.strip_suffix(" (AMQP 0-9-1)")?.to_owned())
+    });
+    let Some(address) = address else {
+        let _ = child.kill();
+        let log = std::fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+        panic!("the broker did not say where it listens; its log:\n{log}");
+    };
+    eventually("the broker to take connections", || TcpStream::connect(&address).ok());
+    (child, address)
+}
+
+/// Ends the broker and its directory when this process goes without cleaning up: its end of the pipe closes then.
+fn watch(pid: u32, dir: &TempDir) -> Child {
+    Command::new("sh")
+        .args(["-c", "cat >/dev/null; kill -9 $1 2>/dev/null; rm -rf \"$2\"", "watchdog", &pid.to_string()])
+        .arg(dir.path())
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("sh runs")
+}
+
+/// Ends the watchdog before it acts.
+fn end(watchdog: &mut Child) {
+    let _ = watchdog.kill();
+    let _ = watchdog.wait();
+}
