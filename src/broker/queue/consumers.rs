@@ -60,11 +60,10 @@ impl Consumer {
 
     /// How many more messages its own prefetch allows.
     fn room(&self) -> u64 {
-        match u64::from(self.spec.prefetch) {
-            _ if self.spec.no_ack => u64::MAX,
-            0 => u64::MAX,
-            prefetch => prefetch.saturating_sub(self.unacked),
+        if self.spec.no_ack || self.spec.prefetch == 0 {
+            return u64::MAX;
         }
+        u64::from(self.spec.prefetch).saturating_sub(self.unacked)
     }
 
     /// Takes up to `most` messages.
@@ -106,9 +105,11 @@ pub(super) struct Consumers {
 
 impl Consumers {
     pub(super) fn set_single_active(&mut self, single_active: bool) {
-        self.single_active = single_active;
-        self.active = None;
-        self.activate_next();
+        if self.single_active != single_active {
+            self.single_active = single_active;
+            self.active = None;
+            self.activate_next();
+        }
     }
 
     pub(super) fn len(&self) -> usize {

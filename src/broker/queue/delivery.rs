@@ -122,31 +122,11 @@ impl Queue {
 
     /// One round: everything of this segment that consumers can take. False when nothing moved.
     fn deliver_from(&mut self, at: usize, effects: &mut Vec<Effect>) -> bool {
-        let Some(segment) = self.messages.get(at) else { return false };
         let mut served = std::mem::take(&mut self.served);
         let start = self.cursor;
-        let moved = if self.returned.is_empty() {
-            let taken = self.taken.range(start..).next().copied();
-            let mut run = Ahead {
-                segment,
-                next: segment.next_alive(start),
-                end: taken.unwrap_or(u64::MAX).min(segment.end()),
-                cursor: &mut self.cursor,
-                redelivered_below: self.redelivered_below,
-                due: &mut self.due,
-                moved: Moved::default(),
-            };
-            self.consumers.serve(&mut run, segment.alive.into(), &mut served);
-            run.moved
-        } else {
-            let (returned, due) = (&mut self.returned, &mut self.due);
-            let mut run = Returned { segment, returned, due, moved: Moved::default() };
-            self.consumers.serve(&mut run, segment.alive.into(), &mut served);
-            run.moved
-        };
+        let Some((first, moved)) = self.assign_from(at, &mut served) else { return false };
         self.ready -= moved.count;
         self.unacked += moved.count;
-        let first = segment.first;
         if moved.count > 0 {
             self.send(at, moved, (start, &served), effects);
         }
@@ -154,6 +134,32 @@ impl Queue {
         self.served = served;
         self.cool_behind_cursor(first);
         moved.count > 0
+    }
+
+    /// Assigns what came back, or what was never delivered; gives the segment's first number too.
+    fn assign_from(&mut self, at: usize, served: &mut Vec<usize>) -> Option<(u64, Moved)> {
+        let segment = self.messages.get(at)?;
+        let hint = u64::from(segment.alive);
+        let moved = if self.returned.is_empty() {
+            let taken = self.taken.range(self.cursor..).next().copied();
+            let mut run = Ahead {
+                segment,
+                next: segment.next_alive(self.cursor),
+                end: taken.unwrap_or(u64::MAX).min(segment.end()),
+                cursor: &mut self.cursor,
+                redelivered_below: self.redelivered_below,
+                due: &mut self.due,
+                moved: Moved::default(),
+            };
+            self.consumers.serve(&mut run, hint, served);
+            run.moved
+        } else {
+            let (returned, due) = (&mut self.returned, &mut self.due);
+            let mut run = Returned { segment, returned, due, moved: Moved::default() };
+            self.consumers.serve(&mut run, hint, served);
+            run.moved
+        };
+        Some((segment.first, moved))
     }
 
     /// Sends what was assigned; what needs no acknowledgement is done with. `start` was the cursor before.

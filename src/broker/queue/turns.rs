@@ -108,11 +108,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_like_queues_by_priority(steps in prop::collection::vec((0usize..12, 0u8..3), 0..100)) {
+        fn behaves_like_queues_by_priority(steps in prop::collection::vec((0u8..12, 0u8..3), 0..100)) {
             let mut turns = Turns::default();
             let mut model: BTreeMap<std::cmp::Reverse<i32>, VecDeque<usize>> = BTreeMap::new();
             for (slot, step) in steps {
-                let priority = (slot % 3) as i32 - 1;
+                let priority = i32::from(slot % 3) - 1;
+                let slot = usize::from(slot);
                 let ring = model.entry(std::cmp::Reverse(priority)).or_default();
                 match (ring.contains(&slot), step) {
                     (false, 0 | 1) => {

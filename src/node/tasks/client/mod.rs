@@ -68,6 +68,7 @@ impl Client {
         let mut stopping_told = false;
         loop {
             self.session.now_ms = self.session.shared.clock.now_ms();
+            self.session.look_for_room();
             if self.session.may_read() {
                 self.take_in().await;
             }

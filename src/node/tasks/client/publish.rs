@@ -166,6 +166,12 @@ impl Session {
         }
     }
 
+    /// Reading goes on once the shard that was full has room.
+    pub(super) fn look_for_room(&mut self) {
+        let shared = &self.shared;
+        self.full = self.full.filter(|target| !shared.shard(*target).has_room());
+    }
+
     /// Waits until the shard that was full has room; for ever when none was.
     pub(super) async fn room(&self) {
         match self.full {

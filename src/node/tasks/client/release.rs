@@ -46,7 +46,9 @@ impl Drop for Session {
         if self.released {
             return;
         }
-        tracing::error!(connection = self.link.id, peer = %self.peer, "a client task ended by a panic; cleaning up");
+        if std::thread::panicking() {
+            tracing::error!(connection = self.link.id, peer = %self.peer, "a client task panicked: its connection ends");
+        }
         // Cancelled here, deliveries under way still count as this client's; so they are taken in first.
         let _ = self.hear_all();
         for channel in self.channels.values_mut() {

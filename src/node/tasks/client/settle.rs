@@ -59,11 +59,6 @@ impl Session {
 
     /// Hands over what the inputs so far have brought: messages first, then settlements.
     pub(super) fn hand_over(&mut self) {
-        if let Some(target) = self.full
-            && self.shared.shard(target).has_room()
-        {
-            self.full = None;
-        }
         if !self.outgoing.is_empty() {
             self.send_batches();
         }

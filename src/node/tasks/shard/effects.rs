@@ -13,6 +13,7 @@ impl Shard {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Deliver(delivery) => {
+                    self.memory.delivered(delivery.data.len());
                     if let Some(client) = self.consumers.get(&delivery.consumer) {
                         client.mailbox.push(ClientInput::Deliver(delivery));
                     }

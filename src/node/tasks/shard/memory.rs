@@ -12,6 +12,12 @@ use crate::broker::queue::{ChunkWrite, Command};
 
 /// Queues with less than this in memory are not looked at when memory is short.
 const BIG_BYTES: usize = 512 * 1024;
+/// Bytes on their way to the cold store at a time: they are in memory more than once.
+const SPILLING_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Consumers that take this much in a millisecond are worth waiting for, instead of writing to disk.
+const FAST_BYTES_PER_MS: u64 = 20 * 1024;
+/// How long the speed of consumers is measured.
+const SPEED_WINDOW_MS: u64 = 10;
 /// Bytes that one round of a checkpoint hands over, so that the shard never stalls.
 const CHECKPOINT_ROUND_BYTES: usize = 4 * 1024 * 1024;
 
@@ -24,6 +30,26 @@ pub(super) struct Memory {
     /// Chunks to be deleted once the log is synced up to an index: until then they may be all there is.
     forgotten: VecDeque<(u64, QueueId, u64)>,
     checkpoint: Option<Checkpoint>,
+    drain: Drain,
+}
+
+/// How fast consumers take messages out.
+#[derive(Default)]
+struct Drain {
+    delivered_bytes: u64,
+    since_ms: u64,
+    is_fast: bool,
+}
+
+impl Drain {
+    fn measure(&mut self, now_ms: u64) {
+        let elapsed_ms = now_ms.saturating_sub(self.since_ms);
+        if elapsed_ms >= SPEED_WINDOW_MS {
+            self.is_fast = self.delivered_bytes / elapsed_ms >= FAST_BYTES_PER_MS;
+            self.delivered_bytes = 0;
+            self.since_ms = now_ms;
+        }
+    }
 }
 
 struct Checkpoint {
@@ -35,7 +61,16 @@ struct Checkpoint {
 
 impl Memory {
     pub(super) fn new(share_bytes: usize) -> Self {
-        Self { share_bytes, hot_bytes: 0, big: HashMap::new(), forgotten: VecDeque::new(), checkpoint: None }
+        Self { share_bytes, hot_bytes: 0, big: HashMap::new(), forgotten: VecDeque::new(), checkpoint: None, drain: Drain::default() }
+    }
+
+    pub(super) fn delivered(&mut self, bytes: usize) {
+        self.drain.delivered_bytes += bytes as u64;
+    }
+
+    /// When memory must be looked at again although nothing happens.
+    pub(super) fn look_again_ms(&self, now_ms: u64) -> Option<u64> {
+        (self.hot_bytes > self.share_bytes).then_some(now_ms + SPEED_WINDOW_MS)
     }
 
     pub(super) fn changed(&mut self, id: QueueId, before: usize, after: usize) {
@@ -61,21 +96,31 @@ impl Memory {
 }
 
 impl Shard {
-    /// Moves the coldest messages out when memory is over its share; holds publishers back when that is too slow.
+    /// Over its share of memory a shard lets fast consumers catch up while publishers wait; otherwise it moves the
+    /// coldest messages out, and holds publishers back only when that is too slow.
     pub(super) fn spill(&mut self, now_ms: u64) {
-        let mut wanted = self.memory.wanted();
-        if wanted > 0 {
-            let mut big: Vec<_> = self.memory.big.iter().map(|(id, bytes)| (*bytes, *id)).collect();
-            big.sort_unstable();
-            for (bytes, id) in big.into_iter().rev() {
-                if wanted == 0 {
-                    break;
-                }
-                self.spill_queue(id, wanted, now_ms);
-                wanted = wanted.saturating_sub(bytes);
-            }
+        let memory = &mut self.memory;
+        memory.drain.measure(now_ms);
+        let over = memory.hot_bytes > memory.share_bytes;
+        let wait_for_consumers = over && memory.drain.is_fast;
+        if over && !wait_for_consumers {
+            self.spill_biggest(now_ms);
         }
-        self.mailbox.set_paused(self.memory.hot_bytes > self.memory.share_bytes.saturating_mul(2));
+        let is_full = self.memory.hot_bytes > self.memory.share_bytes.saturating_mul(2);
+        self.mailbox.set_paused(wait_for_consumers || is_full);
+    }
+
+    fn spill_biggest(&mut self, now_ms: u64) {
+        let mut wanted = self.memory.wanted().min(SPILLING_BYTES_MAX);
+        let mut big: Vec<_> = self.memory.big.iter().map(|(id, bytes)| (*bytes, *id)).collect();
+        big.sort_unstable();
+        for (bytes, id) in big.into_iter().rev() {
+            if wanted == 0 {
+                break;
+            }
+            self.spill_queue(id, wanted, now_ms);
+            wanted = wanted.saturating_sub(bytes);
+        }
     }
 
     fn spill_queue(&mut self, id: QueueId, wanted: usize, now_ms: u64) {

@@ -135,9 +135,11 @@ impl Shard {
         if self.memory.is_checkpointing() {
             return tokio::task::yield_now().await;
         }
-        match self.timers.first() {
-            Some((due_ms, _)) => {
-                let due = self.shared.clock.instant_of(*due_ms);
+        let timer_ms = self.timers.first().map(|(due_ms, _)| *due_ms);
+        let memory_ms = self.memory.look_again_ms(self.shared.clock.now_ms());
+        match timer_ms.into_iter().chain(memory_ms).min() {
+            Some(due_ms) => {
+                let due = self.shared.clock.instant_of(due_ms);
                 tokio::select! {
                     () = self.mailbox.filled() => {}
                     () = tokio::time::sleep_until(due) => {}

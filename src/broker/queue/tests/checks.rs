@@ -1,0 +1,114 @@
+//! What must hold after every command.
+
+use std::collections::BTreeMap;
+
+use super::world::{State, World};
+use crate::broker::queue::ConsumerId;
+
+impl World {
+    pub(super) fn check(&mut self) {
+        self.check_segments();
+        self.check_counts();
+        self.check_states();
+        self.check_order();
+        self.check_prefetch();
+    }
+
+    fn check_segments(&self) {
+        let messages = &self.queue.messages;
+        let hot_bytes: usize = messages.segments().map(|segment| segment.hot_bytes()).sum();
+        assert_eq!(messages.hot_bytes(), hot_bytes, "the memory account is the sum over the segments");
+        let mut end = 0;
+        for segment in messages.segments() {
+            assert!(segment.first >= end, "segments are in order");
+            assert_eq!(segment.alive().count(), segment.alive as usize);
+            let is_last = segment.end() >= messages.next_seq;
+            assert!(segment.alive > 0 || is_last && segment.is_open(), "no segment without messages is kept");
+            end = segment.end();
+        }
+        assert!(messages.next_seq >= end);
+        assert!(messages.settled.is_empty() && messages.forgotten.is_empty(), "everything is reported");
+    }
+
+    fn check_counts(&self) {
+        let queue = &self.queue;
+        let taken = queue.taken.len() as u64;
+        assert_eq!(queue.messages.alive, queue.ready + queue.unacked + taken);
+        let alive: u64 = queue.messages.segments().map(|segment| u64::from(segment.alive)).sum();
+        assert_eq!(queue.messages.alive, alive);
+        let all = queue.messages.segments().flat_map(|segment| segment.alive());
+        assert_eq!(queue.ready, all.filter(|seq| queue.is_ready(*seq)).count() as u64);
+        assert!(queue.returned.iter().all(|seq| *seq < queue.cursor && queue.messages.is_alive(*seq)));
+        assert!(queue.taken.iter().all(|seq| queue.messages.is_alive(*seq) && !queue.is_ready(*seq)));
+        assert!(queue.due.iter().all(|(_, seq)| queue.is_ready(*seq)), "only ready messages expire");
+    }
+
+    /// Every message is where the model says. What may expire without a word is looked up in the queue.
+    fn check_states(&mut self) {
+        let (queue, dead_letters) = (&self.queue, self.options.dead_letters);
+        for (seq, told) in &mut self.model {
+            let state = if !queue.messages.is_alive(*seq) {
+                State::Settled
+            } else if queue.is_ready(*seq) {
+                State::Ready
+            } else if queue.taken.contains(seq) {
+                State::Taken
+            } else {
+                State::Held(0)
+            };
+            match (told.state, state) {
+                (State::Held(_), State::Held(_)) => {}
+                (State::Ready, State::Settled | State::Taken) if told.state != state => {
+                    let due_ms = due_of(told, self.options.message_ttl_ms);
+                    assert!(
+                        due_ms.is_some_and(|due_ms| due_ms <= self.now_ms),
+                        "message {seq} expired early"
+                    );
+                    assert_eq!(state == State::Taken, dead_letters);
+                    told.state = state;
+                }
+                (told, state) => assert_eq!(told, state, "message {seq}"),
+            }
+        }
+        let alive = self.model.values().filter(|told| told.state != State::Settled).count() as u64;
+        assert_eq!(alive, queue.messages.alive, "no message is unknown");
+    }
+
+    /// What was delivered was in front of everything that is ready still.
+    fn check_order(&self) {
+        let last = self.moved.iter().max();
+        let ready = self.model.iter().find(|(_, told)| told.state == State::Ready).map(|(seq, _)| seq);
+        if let (Some(last), Some(ready)) = (last, ready) {
+            assert!(last < ready, "{last} was delivered before {ready}");
+        }
+    }
+
+    fn check_prefetch(&self) {
+        let mut held: BTreeMap<ConsumerId, u16> = BTreeMap::new();
+        for told in self.model.values() {
+            if let State::Held(consumer) = told.state {
+                *held.entry(consumer).or_default() += 1;
+            }
+        }
+        for (id, spec) in &self.specs {
+            let held = held.get(id).copied().unwrap_or(0);
+            assert!(spec.prefetch == 0 || held <= spec.prefetch, "consumer {id} holds {held}");
+        }
+    }
+
+    /// After the cold store has answered everything, nothing that is due is left.
+    pub(super) fn check_nothing_overdue(&mut self) {
+        for told in self.model.values() {
+            let due_ms = due_of(told, self.options.message_ttl_ms);
+            assert!(told.state != State::Ready || due_ms.is_none_or(|due_ms| due_ms > self.now_ms));
+        }
+        let next = self.queue.next_due();
+        assert!(next.is_none_or(|due_ms| due_ms > self.now_ms), "{next:?} at {}", self.now_ms);
+    }
+}
+
+fn due_of(told: &super::world::Told, ttl_ms: Option<u64>) -> Option<u64> {
+    let (message, _) = crate::broker::batch::read(&told.record).unwrap();
+    let ttl = ttl_ms.map(|ttl_ms| message.enqueued_ms + ttl_ms + u64::from(ttl_ms > 0));
+    [told.due_ms, ttl].into_iter().flatten().min()
+}

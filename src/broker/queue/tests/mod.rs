@@ -1,0 +1,37 @@
+//! Tests of the queue: each behaviour by itself, then random histories against a small model.
+//!
+//! - `world`: a queue with everything around it: consumers, a clock, a log, a cold store
+//! - `model`: what must hold after every command of a random history
+//! - `recovery`: crashes in the middle of random histories
+
+mod arguments;
+mod checks;
+mod cold;
+mod delivery;
+mod expiry;
+mod model;
+mod recovery;
+mod settling;
+mod world;
+
+use world::World;
+
+use super::*;
+
+/// A queue with these options and nothing in it.
+fn world(options: Options) -> World {
+    World::new(options, 1000)
+}
+
+fn plain() -> World {
+    world(Options::default())
+}
+
+fn dead_lettering() -> World {
+    world(Options { dead_letters: true, ..Options::default() })
+}
+
+/// The bodies' first bytes.
+fn bodies(entries: &[(ConsumerId, Vec<u8>, bool)]) -> Vec<u8> {
+    entries.iter().filter_map(|(_, body, _)| body.first().copied()).collect()
+}

@@ -1,0 +1,180 @@
+//! Random histories: [`World::apply`] checks after every command what must hold.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::world::{State, Verdict, World, message};
+use crate::broker::batch::Message;
+use crate::broker::queue::{Command, GETTER, Options};
+
+/// Something that happens to a queue. Picks are taken modulo what there is.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Publish { count: usize, size: usize, persistent: u8, after_ms: Option<u64> },
+    Consume { prefetch: u16, no_ack: bool, priority: i32, shares: bool, window_bytes: u64 },
+    Cancel(usize),
+    Settle { pick: usize, from: usize, count: usize, verdict: Verdict },
+    Get,
+    Purge,
+    LettersArrive(usize),
+    Credit(usize, u64),
+    Pass(u64),
+    Spill(usize),
+    Stored(usize),
+    Load,
+    BeginCheckpoint,
+    Checkpoint,
+}
+
+pub(super) fn step() -> impl Strategy<Value = Step> {
+    let verdict = prop_oneof![
+        4 => Just(Verdict::Ack),
+        3 => Just(Verdict::Requeue),
+        2 => Just(Verdict::Reject)
+    ];
+    let size = prop_oneof![3 => 0usize..200, 1 => 3000usize..9000];
+    let after_ms =
+        prop_oneof![4 => Just(None), 1 => prop_oneof![0u64..300, 600_000u64..1_500_000].prop_map(Some)];
+    prop_oneof![
+        12 => (1usize..6, size, any::<u8>(), after_ms)
+            .prop_map(|(count, size, persistent, after_ms)| Step::Publish { count, size, persistent, after_ms }),
+        3 => (0u16..4, prop::bool::weighted(0.2), 0i32..2, any::<bool>(), prop_oneof![Just(1 << 40), 1u64..5000])
+            .prop_map(|(prefetch, no_ack, priority, shares, window_bytes)| {
+                Step::Consume { prefetch, no_ack, priority, shares, window_bytes }
+            }),
+        1 => any::<usize>().prop_map(Step::Cancel),
+        12 => (any::<usize>(), any::<usize>(), 1usize..8, verdict)
+            .prop_map(|(pick, from, count, verdict)| Step::Settle { pick, from, count, verdict }),
+        3 => Just(Step::Get),
+        1 => prop::bool::weighted(0.3).prop_map(|purge| if purge { Step::Purge } else { Step::Get }),
+        3 => (1usize..4).prop_map(Step::LettersArrive),
+        2 => (any::<usize>(), 1u64..9000).prop_map(|(pick, bytes)| Step::Credit(pick, bytes)),
+        4 => prop_oneof![3 => 0u64..120, 1 => 100_000u64..700_000].prop_map(Step::Pass),
+        3 => prop_oneof![1usize..50_000, Just(usize::MAX)].prop_map(Step::Spill),
+        4 => (1usize..5).prop_map(Step::Stored),
+        6 => Just(Step::Load),
+        1 => Just(Step::BeginCheckpoint),
+        2 => Just(Step::Checkpoint),
+    ]
+}
+
+pub(super) fn options(durable: bool) -> impl Strategy<Value = Options> {
+    let ttl = prop_oneof![4 => Just(None), 1 => prop_oneof![Just(0u64), 50u64..300].prop_map(Some)];
+    (ttl, any::<bool>(), prop::bool::weighted(0.2)).prop_map(move |(message_ttl_ms, dead_letters, single)| {
+        let single_active_consumer = single;
+        Options { durable, message_ttl_ms, dead_letters, single_active_consumer, ..Options::default() }
+    })
+}
+
+impl World {
+    /// `covered`: the log position of a checkpoint that has begun.
+    pub(super) fn step(&mut self, step: Step, covered: &mut Option<usize>) {
+        match step {
+            Step::Publish { count, size, persistent, after_ms } => {
+                self.publish_some(count, size, persistent, after_ms);
+            }
+            Step::Consume { prefetch, no_ack, priority, shares, window_bytes } => {
+                let id = self.specs.len() as u64 + 1;
+                let shared = if shares { Arc::clone(&self.shared) } else { Arc::default() };
+                self.consume(id, |spec| {
+                    (spec.prefetch, spec.no_ack, spec.priority) = (prefetch, no_ack, priority);
+                    (spec.shared, spec.window_bytes) = (shared, window_bytes);
+                });
+            }
+            Step::Cancel(pick) if !self.specs.is_empty() => self.cancel(self.pick(pick)),
+            Step::Settle { pick, from, count, verdict } => self.settle_some(pick, from, count, verdict),
+            Step::Get => self.apply(Command::Get { no_ack: false }),
+            Step::Purge => self.purge(),
+            Step::LettersArrive(count) => self.letters_arrive(count),
+            Step::Credit(pick, bytes) if !self.specs.is_empty() => {
+                self.apply(Command::Credit(self.pick(pick), bytes));
+            }
+            Step::Pass(time_ms) => self.pass(time_ms),
+            Step::Spill(wanted) => self.spill(wanted),
+            Step::Stored(count) => self.stored(count),
+            Step::Load => drop(self.load() || self.load_due()),
+            Step::BeginCheckpoint if self.options.durable => *covered = Some(self.events.len()),
+            Step::Checkpoint if self.options.durable => {
+                self.checkpoint(covered.take().unwrap_or(self.events.len()));
+            }
+            Step::Cancel(_) | Step::Credit(..) | Step::BeginCheckpoint | Step::Checkpoint => {}
+        }
+    }
+
+    fn pick(&self, pick: usize) -> u64 {
+        (pick % self.specs.len()) as u64 + 1
+    }
+
+    fn publish_some(&mut self, count: usize, size: usize, persistent: u8, after_ms: Option<u64>) {
+        let (now_ms, seed) = (self.now_ms, self.model.len() % 200);
+        let bodies: Vec<_> = (0..count).map(|at| vec![u8::try_from(seed + at).unwrap(); size + at]).collect();
+        let messages: Vec<_> = (0..8u8)
+            .zip(&bodies)
+            .map(|(at, body)| Message {
+                persistent: persistent >> at & 1 == 1,
+                due_ms: after_ms.filter(|_| at % 2 == 0).map(|after_ms| now_ms + after_ms),
+                ..message(body, now_ms)
+            })
+            .collect();
+        self.publish(&messages);
+    }
+
+    fn settle_some(&mut self, pick: usize, from: usize, count: usize, verdict: Verdict) {
+        let consumer =
+            if self.specs.is_empty() { GETTER } else { pick as u64 % (self.specs.len() as u64 + 1) };
+        let held = self.seqs(State::Held(consumer));
+        if held.is_empty() {
+            return;
+        }
+        let from = from % held.len();
+        self.settle(verdict, consumer, &held[from..held.len().min(from + count)]);
+        for id in 1..=self.specs.len() as u64 {
+            self.apply(Command::Resume(id));
+        }
+    }
+
+    /// Lets everything that is under way arrive.
+    pub(super) fn come_to_rest(&mut self) {
+        self.stored(usize::MAX);
+        self.load_all();
+        self.pass(0);
+        self.load_all();
+        self.check_nothing_overdue();
+    }
+
+    /// Takes everything out that is not on its way to the dead-letter exchange: nothing is stuck.
+    pub(super) fn drain(&mut self) {
+        for consumer in 0..=self.specs.len() as u64 {
+            self.cancel(consumer);
+            let held = self.seqs(State::Held(consumer));
+            self.settle(Verdict::Requeue, consumer, &held);
+        }
+        let id = self.specs.len() as u64 + 1;
+        self.consume(id, |spec| spec.no_ack = true);
+        self.come_to_rest();
+        self.letters_arrive(usize::MAX);
+        assert_eq!((self.queue.messages.alive, self.seqs(State::Ready)), (0, vec![]));
+        assert!(self.cold.is_empty(), "every chunk is forgotten");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_message_is_lost_or_doubled(
+        options in any::<bool>().prop_flat_map(options),
+        limit in 0u16..5,
+        steps in prop::collection::vec(step(), 1..120),
+    ) {
+        let mut world = World::new(options, 1000);
+        world.shared.set_limit(limit);
+        let mut covered = None;
+        for step in steps {
+            world.step(step, &mut covered);
+        }
+        world.come_to_rest();
+        world.drain();
+    }
+}

@@ -1,0 +1,289 @@
+//! Crashes: what the log and the cold store have is all that is left, and it is enough.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::model::{Step, options, step};
+use super::world::{Event, State, Told, Verdict, World};
+use crate::broker::batch::{self, Batch};
+use crate::broker::queue::{ChunkWrite, GETTER, Options, Queue};
+
+/// What survives a crash.
+#[derive(Clone, Default)]
+struct Disk {
+    log: Vec<Event>,
+    /// How much of the log the cold store covers.
+    applied: usize,
+    row: Option<Vec<u8>>,
+    chunks: BTreeMap<u64, ChunkWrite>,
+    dues: std::collections::BTreeSet<(u64, u64)>,
+}
+
+impl Disk {
+    /// The disk after a crash: all `events` of the log, the first `flushed` of the cold store; of the deletions since
+    /// the last checkpoint only some.
+    fn crash(before: &Self, events: &[Event], flushed: usize, some: u64) -> Self {
+        let mut disk = before.clone();
+        let offset = disk.log.len();
+        let flushed = &events[..flushed.min(events.len())];
+        let last = flushed.iter().rposition(|event| matches!(event, Event::Checkpoint(..))).unwrap_or(0);
+        for (at, event) in flushed.iter().enumerate() {
+            match event {
+                Event::Chunk(write) => disk.write(write),
+                Event::Checkpoint(row, writes, covered) => {
+                    disk.row = Some(row.clone());
+                    writes.iter().for_each(|write| disk.write(write));
+                    disk.applied = offset + covered;
+                }
+                Event::Forget(first) if at < last || some >> (at % 64) & 1 == 1 => {
+                    disk.chunks.remove(first);
+                }
+                Event::Forget(_) | Event::Enqueue(..) | Event::Settle(_) => {}
+            }
+        }
+        disk.log.extend_from_slice(events);
+        disk
+    }
+
+    fn write(&mut self, write: &ChunkWrite) {
+        self.dues.extend(write.dues.iter().copied());
+        let data = write.data.clone().or_else(|| self.chunks[&write.first].data.clone());
+        self.chunks.insert(write.first, ChunkWrite { data, ..write.clone() });
+    }
+
+    /// The queue as a restart brings it back.
+    fn recover(&self, options: Options, clean_below: Option<u64>, now_ms: u64) -> World {
+        self.clone().recover_spilling(options, clean_below, now_ms, usize::MAX)
+    }
+
+    /// As [`Self::recover`], with a spill after so many log records.
+    fn recover_spilling(
+        &mut self,
+        options: Options,
+        clean_below: Option<u64>,
+        now_ms: u64,
+        every: usize,
+    ) -> World {
+        let mut queue = Queue::default();
+        if let Some(row) = &self.row {
+            queue.restore_row(row).unwrap();
+        }
+        for (first, chunk) in &self.chunks {
+            queue.restore_chunk(*first, &chunk.descriptor).unwrap();
+        }
+        for (at, event) in self.log[self.applied..].to_vec().iter().enumerate() {
+            if at % every == every - 1 {
+                for write in queue.spill(usize::MAX, now_ms) {
+                    self.write(&write);
+                    queue.chunk_stored(write.first, true, now_ms);
+                }
+            }
+            match event {
+                Event::Enqueue(first, records) => {
+                    queue.replay_enqueue(*first, &Batch::check(records.clone()).unwrap());
+                }
+                Event::Settle(ranges) => queue.replay_settle(ranges),
+                Event::Chunk(_) | Event::Checkpoint(..) | Event::Forget(_) => {}
+            }
+        }
+        queue.set_options(options.clone());
+        queue.recovered(clean_below, self.dues.first().map(|(due_ms, _)| *due_ms), now_ms);
+        let forgotten = queue.take_forgotten();
+        let mut world = World::with(queue, options, now_ms);
+        world.cold.clone_from(&self.chunks);
+        world.dues.clone_from(&self.dues);
+        for first in forgotten {
+            world.cold.remove(&first);
+            world.events.push(Event::Forget(first));
+        }
+        for (seq, record) in self.expected() {
+            let (message, _) = batch::read(&record).unwrap();
+            let was_delivered = clean_below.is_none_or(|below| seq < below);
+            let due_ms = message.due_ms;
+            world.model.insert(seq, Told { state: State::Ready, record, due_ms, was_delivered });
+        }
+        world.check();
+        world
+    }
+
+    /// Persistent messages that were logged and not settled.
+    fn expected(&self) -> BTreeMap<u64, Bytes> {
+        let mut messages = BTreeMap::new();
+        for event in &self.log {
+            match event {
+                Event::Enqueue(first, records) => messages.extend(persistent(*first, records)),
+                Event::Settle(ranges) => {
+                    let settled = ranges.iter().flat_map(|(first, count)| *first..first + count);
+                    settled.for_each(|seq| drop(messages.remove(&seq)));
+                }
+                Event::Chunk(_) | Event::Checkpoint(..) | Event::Forget(_) => {}
+            }
+        }
+        messages
+    }
+}
+
+fn persistent(first: u64, records: &Bytes) -> Vec<(u64, Bytes)> {
+    let (mut at, mut seq, mut messages) = (0, first, Vec::new());
+    while at < records.len() {
+        let (message, length) = batch::read(&records[at..]).unwrap();
+        if message.persistent {
+            messages.push((seq, records.slice(at..at + length)));
+        }
+        at += length;
+        seq += 1;
+    }
+    messages
+}
+
+fn run(world: &mut World, steps: Vec<Step>) {
+    let mut covered = None;
+    for step in steps {
+        world.step(step, &mut covered);
+    }
+}
+
+/// Where a crash happens: after which share of the events, and of those before it in the cold store.
+fn crash_of(world: &World, (events, flushed): (u16, u16)) -> (usize, usize) {
+    let cut = (world.events.len() + 1) * usize::from(events) / 65536;
+    (cut, (cut + 1) * usize::from(flushed) / 65536)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_crash_keeps_what_was_logged_and_not_settled(
+        options in options(true),
+        before in prop::collection::vec(step(), 1..80),
+        between in prop::collection::vec(step(), 0..60),
+        crashes in any::<[((u16, u16), u64); 2]>(),
+        every in 1usize..20,
+    ) {
+        let mut world = World::new(options.clone(), 1000);
+        run(&mut world, before);
+        let (cut, flushed) = crash_of(&world, crashes[0].0);
+        let mut disk = Disk::crash(&Disk::default(), &world.events[..cut], flushed, crashes[0].1);
+        // A crash in the middle of a recovery that spills changes nothing.
+        disk.recover_spilling(options.clone(), None, world.now_ms, every);
+        let mut again = disk.recover_spilling(options.clone(), None, world.now_ms + 1, every + 3);
+        prop_assert!(again.queue.messages.next_seq > world.queue.messages.next_seq);
+
+        run(&mut again, between);
+        let (cut, flushed) = crash_of(&again, crashes[1].0);
+        let disk = Disk::crash(&disk, &again.events[..cut], flushed, crashes[1].1);
+        let mut last = disk.recover(options.clone(), None, again.now_ms + 1);
+        prop_assert!(last.queue.messages.next_seq > again.queue.messages.next_seq);
+
+        // The log alone tells the same.
+        let log_only = Disk { log: disk.log.clone(), ..Disk::default() };
+        let mut other = log_only.recover(options, None, again.now_ms + 1);
+        for world in [&mut last, &mut other] {
+            world.come_to_rest();
+            world.drain();
+        }
+    }
+}
+
+fn durable() -> Options {
+    Options { durable: true, ..Options::default() }
+}
+
+#[test]
+fn after_a_clean_stop_only_what_was_delivered_is_redelivered() {
+    let mut world = World::new(durable(), 1000);
+    world.put(&[1, 2, 3]);
+    world.get();
+    let below = world.queue.delivered_below();
+    let disk = Disk::crash(&Disk::default(), &world.events, 0, 0);
+    let mut again = disk.recover(durable(), Some(below), 2000);
+    again.consume(7, |_| {});
+    let delivered = again.take_delivered();
+    assert_eq!(super::bodies(&delivered), [1, 2, 3]);
+    assert_eq!(delivered.iter().map(|entry| entry.2).collect::<Vec<_>>(), [true, false, false]);
+}
+
+#[test]
+fn a_spilled_tail_does_not_hide_the_head_in_the_log() {
+    let mut world = World::new(durable(), 1000);
+    world.put_segments(&[0, 1, 2, 3, 4, 5]);
+    world.put(&[6]);
+    world.put(&[7]);
+    world.spill(17 * 1024);
+    world.stored(usize::MAX);
+    let disk = Disk::crash(&Disk::default(), &world.events, usize::MAX, 0);
+    assert!(!disk.chunks.is_empty());
+    let mut again = disk.recover(durable(), None, 2000);
+    assert_eq!(again.queue.counts().ready, 8);
+    again.drain();
+}
+
+#[test]
+fn small_logged_batches_share_a_segment_in_front_of_a_chunk_too() {
+    let mut world = World::new(durable(), 1000);
+    for body in 0..50 {
+        world.put(&[body]);
+    }
+    world.put_segments(&[60, 61, 62, 63]);
+    world.spill(17 * 1024);
+    world.stored(usize::MAX);
+    let disk = Disk::crash(&Disk::default(), &world.events, usize::MAX, 0);
+    let again = disk.recover(durable(), None, 2000);
+    assert!(again.queue.messages.len() <= 3, "{}", again.queue.messages.len());
+}
+
+#[test]
+fn a_replay_may_spill() {
+    let mut world = World::new(durable(), 1000);
+    world.put_segments(&[7; 100]);
+    world.consume(7, |spec| (spec.no_ack, spec.window_bytes) = (true, 200 * 1024));
+    let mut disk = Disk::crash(&Disk::default(), &world.events, 0, 0);
+    let mut again = disk.recover_spilling(durable(), None, 2000, 10);
+    assert!(disk.chunks.len() > 3);
+    assert!(again.queue.hot_bytes() < 4 * 256 * 1024);
+    again.drain();
+    disk.recover(durable(), None, 3000).drain();
+}
+
+#[test]
+fn numbers_of_transient_messages_are_not_given_out_again() {
+    let mut world = World::new(durable(), 1000);
+    world.put(&[1]);
+    let transient = crate::broker::batch::Message { persistent: false, ..super::world::message(b"t", 1000) };
+    world.publish(&[transient; 10]);
+    let disk = Disk::crash(&Disk::default(), &world.events, 0, 0);
+    let again = disk.recover(durable(), Some(0), 1001);
+    assert!(again.queue.messages.next_seq > 11);
+    assert_eq!(again.queue.counts().ready, 1);
+}
+
+#[test]
+fn damaged_rows_and_descriptors_are_refused() {
+    let mut world = World::new(durable(), 1000);
+    world.put(&[1, 2, 3]);
+    world.get();
+    world.settle(Verdict::Ack, GETTER, &[0]);
+    world.checkpoint(0);
+    let (row, chunk) = (world.queue.row(), world.cold[&0].clone());
+    let mut queue = Queue::default();
+    for cut in 0..row.len() {
+        assert_eq!(queue.restore_row(&row[..cut]), None);
+    }
+    for cut in 0..chunk.descriptor.len() {
+        assert_eq!(queue.restore_chunk(0, &chunk.descriptor[..cut]), None);
+    }
+    assert_eq!(queue.restore_chunk(u64::MAX, &chunk.descriptor), None);
+    assert_eq!(queue.restore_chunk(5, &chunk.descriptor), Some(()));
+    assert_eq!(queue.restore_chunk(6, &chunk.descriptor), None, "chunks do not overlap");
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), first in any::<u64>()) {
+        let mut queue = Queue::default();
+        let _ = queue.restore_row(&bytes);
+        let _ = queue.restore_chunk(first, &bytes);
+    }
+}
