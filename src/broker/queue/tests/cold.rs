@@ -94,6 +94,18 @@ fn spilling_frees_about_what_is_wanted_newest_first() {
 }
 
 #[test]
+fn what_is_being_written_is_not_written_again_and_stays_when_it_is_needed_meanwhile() {
+    let mut queue = plain();
+    queue.put_segments(&[0, 1, 2, 3, 4, 5]);
+    queue.spill(17 * 1024);
+    queue.spill(17 * 1024);
+    assert_eq!(queue.writing, [(5, true)]);
+    (0..4).for_each(|_| drop(queue.get()));
+    queue.stored(ALL);
+    assert!(hot(&queue).contains(&5));
+}
+
+#[test]
 fn a_hole_at_the_cursor_does_not_spill_what_is_next() {
     let mut queue = world(Options { dead_letters: true, ..Options::default() });
     queue.put_segments(&[0]);

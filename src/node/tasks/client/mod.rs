@@ -20,6 +20,7 @@ mod settle;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -31,11 +32,17 @@ use session::Session;
 /// Bytes that one read takes at most.
 const READ_BYTES: usize = 64 * 1024;
 
+/// How long a client has to close its socket after `connection.close-ok`.
+const LINGER: Duration = Duration::from_secs(3);
+
 /// Serves a connection until it ends.
 pub(crate) async fn run(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
     let mut client = Client::new(shared, socket, peer);
     let reason = client.serve().await;
     client.session.release().await;
+    if client.session.was_closed_by_client {
+        client.linger().await;
+    }
     tracing::debug!(connection = client.session.link.id, %peer, reason, "connection ended");
 }
 
@@ -89,6 +96,27 @@ impl Client {
                 return error.to_string();
             }
             tokio::task::consume_budget().await;
+        }
+    }
+
+    /// Clients write on behind their close, and an error on that would hide our answer from them: what still comes is
+    /// thrown away until they close the socket.
+    async fn linger(&mut self) {
+        let drain = async {
+            while self.socket.readable().await.is_ok() {
+                self.read.clear();
+                self.read.reserve(READ_BYTES);
+                match self.socket.try_read_buf(&mut self.read) {
+                    Ok(0) => return,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => return,
+                }
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(LINGER, drain) => {}
+            () = self.session.shared.stopped() => {}
         }
     }
 

@@ -49,6 +49,7 @@ pub(super) struct Session {
     pub(super) tuned: Option<u32>,
     pub(super) closed: Option<String>,
     pub(super) released: bool,
+    pub(super) was_closed_by_client: bool,
     limits: Limits,
 }
 
@@ -89,6 +90,7 @@ impl Session {
             tuned: None,
             closed: None,
             released: false,
+            was_closed_by_client: false,
             limits,
         }
     }
@@ -165,6 +167,7 @@ impl Session {
             }
             Event::Closing => {
                 self.release().await;
+                self.was_closed_by_client = true;
                 self.connection.close_ok(&mut self.out);
             }
             Event::Closed(reason) => self.closed = Some(reason),

@@ -1,8 +1,9 @@
 //! Dead letters: routed like publishes, and settled at their source only when every target has them.
 //!
-//! The targets' records are in the log before the source's settlement is, so a crash at any moment leaves the
+//! The targets' records are synced before the source's settlement is written, so a crash at any moment leaves the
 //! message in its source, in its targets, or in both; never in none.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
@@ -20,7 +21,8 @@ use crate::protocol::table;
 #[derive(Default)]
 pub(super) struct OpenLetters {
     open: Vec<Open>,
-    arrived: Vec<Arc<DeadLetterTicket>>,
+    /// Letters that are in a queue here, and the log index that must be synced before their sources are told.
+    arrived: VecDeque<(u64, Arc<DeadLetterTicket>)>,
     targets: Vec<Target>,
 }
 
@@ -32,13 +34,13 @@ struct Open {
 }
 
 impl OpenLetters {
-    /// Letters from elsewhere are in a queue here; their sources are told once the log has them.
-    pub(super) fn arrived(&mut self, tickets: Vec<Arc<DeadLetterTicket>>) {
-        self.arrived.extend(tickets);
+    pub(super) fn arrived(&mut self, index: u64, tickets: Vec<Arc<DeadLetterTicket>>) {
+        self.arrived.extend(tickets.into_iter().map(|ticket| (index, ticket)));
     }
 
-    pub(super) fn tell_sources(&mut self) {
-        for ticket in self.arrived.drain(..) {
+    /// Tells the sources of letters that are safe here.
+    pub(super) fn tell_sources(&mut self, synced: u64) {
+        while let Some((_, ticket)) = self.arrived.pop_front_if(|(index, _)| *index <= synced) {
             ticket.done();
         }
     }

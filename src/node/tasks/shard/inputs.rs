@@ -58,7 +58,7 @@ impl Shard {
                 self.unsynced.push_back((index, client, confirm));
             }
             Waiter::Publisher(client, confirm) => self.confirmed.push((client, confirm)),
-            Waiter::DeadLetters(tickets) => self.letters.arrived(tickets),
+            Waiter::DeadLetters(tickets) => self.letters.arrived(index, tickets),
         }
     }
 

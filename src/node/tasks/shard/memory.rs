@@ -86,8 +86,9 @@ impl Memory {
         self.forgotten.push_back((index, id, first));
     }
 
+    /// Whether a checkpoint has queues left to look at.
     pub(super) fn is_checkpointing(&self) -> bool {
-        self.checkpoint.is_some()
+        self.checkpoint.as_ref().is_some_and(|checkpoint| !checkpoint.left.is_empty())
     }
 
     fn wanted(&self) -> usize {
@@ -172,11 +173,14 @@ impl Shard {
         let Some(mut checkpoint) = self.memory.checkpoint.take() else { return };
         let mut bytes = 0;
         while bytes < CHECKPOINT_ROUND_BYTES {
-            let Some(id) = checkpoint.left.pop() else {
-                self.cold.send();
-                return answer(checkpoint.reply, checkpoint.index);
-            };
+            let Some(id) = checkpoint.left.pop() else { break };
             bytes += self.checkpoint_queue(id, now_ms);
+        }
+        if checkpoint.left.is_empty() && self.synced >= checkpoint.index {
+            // Chunks whose settlement the log is about to forget must be gone first.
+            self.forget_synced();
+            self.cold.send();
+            return answer(checkpoint.reply, checkpoint.index);
         }
         self.memory.checkpoint = Some(checkpoint);
     }

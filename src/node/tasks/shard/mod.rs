@@ -192,7 +192,7 @@ impl Shard {
         if !self.appends.is_empty() {
             self.log.append(std::mem::take(&mut self.appends));
         }
-        self.letters.tell_sources();
+        self.letters.tell_sources(self.synced);
         for (client, confirm) in self.confirmed.drain(..) {
             client.mailbox.push(crate::node::links::ClientInput::Confirmed(confirm, true));
         }
