@@ -81,7 +81,7 @@ pub(super) struct Memory {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { messages_bytes: 96 << 20 }
+        Self { messages_bytes: 48 << 20 }
     }
 }
 
