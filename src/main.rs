@@ -93,7 +93,9 @@ fn configure(server: Server) -> Result<Config, String> {
 fn start_logging(config: &Config) -> Result<(), String> {
     let filter = EnvFilter::try_new(&config.logging.filter)
         .map_err(|error| format!("logging filter '{}': {error}", config.logging.filter))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal())
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match config.logging.format {
         LogFormat::Text => log.init(),

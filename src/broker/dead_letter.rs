@@ -39,7 +39,8 @@ pub fn header_after(message: &Message<'_>, death: &Death<'_>) -> Option<Vec<u8>>
         }
     }
     table::put_field(&mut headers, X_DEATH, &AMQPValue::FieldArray(FieldArray::from(deaths)));
-    let facts = [text(death.queue.as_bytes()), text(death.reason.as_str().as_bytes()), text(message.exchange)];
+    let facts =
+        [text(death.queue.as_bytes()), text(death.reason.as_str().as_bytes()), text(message.exchange)];
     for (names, always) in [(FIRST, false), (LAST, true)] {
         if always || table::find(old, names[0].as_bytes()).is_none() {
             for (name, fact) in names.iter().zip(&facts) {
@@ -101,7 +102,9 @@ fn first_event(
     event.insert("exchange".into(), text(message.exchange));
     let mut keys = vec![text(message.routing_key)];
     if let Some(cc) = table::find(headers, b"CC") {
-        keys.extend(cc.items().filter(|(kind, _)| *kind == b'S').filter_map(|(_, key)| Some(text(key.get(4..)?))));
+        keys.extend(
+            cc.items().filter(|(kind, _)| *kind == b'S').filter_map(|(_, key)| Some(text(key.get(4..)?))),
+        );
     }
     event.insert("routing-keys".into(), AMQPValue::FieldArray(FieldArray::from(keys)));
     if let Some(expiration) = properties.expiration {

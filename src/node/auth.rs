@@ -11,7 +11,7 @@ use dashmap::DashMap;
 ///
 /// What is remembered is a keyed digest of hash and password, of no use outside this process.
 #[derive(Debug, Default)]
-pub struct Passwords {
+pub(crate) struct Passwords {
     right: DashMap<String, [u64; 2]>,
     keys: [RandomState; 2],
 }
@@ -19,13 +19,13 @@ pub struct Passwords {
 impl Passwords {
     /// Whether `password` was found right for `hash` before.
     #[must_use]
-    pub fn is_known(&self, user: &str, hash: &str, password: &[u8]) -> bool {
+    pub(crate) fn is_known(&self, user: &str, hash: &str, password: &[u8]) -> bool {
         self.right.get(user).is_some_and(|digest| *digest == self.digest(hash, password))
     }
 
     /// Checks a password; takes milliseconds of CPU, so call it where blocking is allowed.
     #[must_use]
-    pub fn verify(&self, user: &str, hash: &str, password: &[u8]) -> bool {
+    pub(crate) fn verify(&self, user: &str, hash: &str, password: &[u8]) -> bool {
         let right = PasswordHash::new(hash)
             .is_ok_and(|parsed| Argon2::default().verify_password(password, &parsed).is_ok());
         if right {
@@ -43,7 +43,7 @@ impl Passwords {
 ///
 /// # Errors
 /// When the system has no random numbers to give.
-pub fn hash(password: &str) -> Result<String, String> {
+pub(crate) fn hash(password: &str) -> Result<String, String> {
     let params = Params::new(8 * 1024, 2, 1, None).map_err(|error| error.to_string())?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     Ok(argon2.hash_password(password.as_bytes()).map_err(|error| error.to_string())?.to_string())

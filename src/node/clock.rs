@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Wall-clock time that runs as evenly as the monotonic clock: a jump of the system's clock moves no due time.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub(crate) struct Clock {
     started: Instant,
     started_unix_ms: u64,
 }
@@ -13,20 +13,20 @@ pub struct Clock {
 impl Clock {
     /// Takes the wall clock's time once.
     #[must_use]
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { started: Instant::now(), started_unix_ms: to_ms(unix) }
     }
 
     /// Unix milliseconds.
     #[must_use]
-    pub fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         self.started_unix_ms + to_ms(self.started.elapsed())
     }
 
     /// The moment at which [`Self::now_ms`] will be `at_ms`, or now if that is past.
     #[must_use]
-    pub fn instant_of(&self, at_ms: u64) -> tokio::time::Instant {
+    pub(crate) fn instant_of(&self, at_ms: u64) -> tokio::time::Instant {
         let since_start = Duration::from_millis(at_ms.saturating_sub(self.started_unix_ms));
         tokio::time::Instant::from_std(self.started + since_start.min(FAR))
     }

@@ -16,16 +16,16 @@ use crate::protocol::error::Refusal;
 
 /// A client task, for those who send to it.
 #[derive(Debug)]
-pub struct ClientLink {
+pub(crate) struct ClientLink {
     /// Its number.
-    pub id: ConnectionId,
+    pub(crate) id: ConnectionId,
     /// Its mailbox.
-    pub mailbox: Mailbox<ClientInput>,
+    pub(crate) mailbox: Mailbox<ClientInput>,
 }
 
 /// What a client task is told.
 #[derive(Debug)]
-pub enum ClientInput {
+pub(crate) enum ClientInput {
     /// Messages for a consumer.
     Deliver(Delivery),
     /// A queue has these publishes, or refuses them.
@@ -34,13 +34,11 @@ pub enum ClientInput {
     ConsumerCancelled(ConsumerId),
     /// Declarations became durable.
     MetaSynced,
-    /// The connection must end.
-    Close(Refusal),
 }
 
 /// Who waits until a batch is safe.
 #[derive(Debug)]
-pub enum Waiter {
+pub(crate) enum Waiter {
     /// Nobody.
     Nobody,
     /// A publisher.
@@ -51,20 +49,20 @@ pub enum Waiter {
 
 /// A dead letter on its way to several queues; the last one to have it tells its source.
 #[derive(Debug)]
-pub struct DeadLetterTicket {
+pub(crate) struct DeadLetterTicket {
     /// The source's shard.
-    pub shard: Arc<Mailbox<ShardInput>>,
+    pub(crate) shard: Arc<Mailbox<ShardInput>>,
     /// The source.
-    pub queue: QueueId,
+    pub(crate) queue: QueueId,
     /// The message's number there.
-    pub seq: u64,
+    pub(crate) seq: u64,
     /// Targets that have not answered.
-    pub open: AtomicU32,
+    pub(crate) open: AtomicU32,
 }
 
 impl DeadLetterTicket {
     /// One target has the message.
-    pub fn done(&self) {
+    pub(crate) fn done(&self) {
         if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
             let command = queue::Command::DeadLettered(self.seq);
             self.shard.push(ShardInput::Command(self.queue, command));
@@ -74,16 +72,16 @@ impl DeadLetterTicket {
 
 /// Under which condition a queue is deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DeleteIf {
+pub(crate) struct DeleteIf {
     /// Only without consumers.
-    pub unused: bool,
+    pub(crate) unused: bool,
     /// Only without ready messages.
-    pub empty: bool,
+    pub(crate) empty: bool,
 }
 
 /// Why a queue was not deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotDeleted {
+pub(crate) enum NotDeleted {
     /// It has consumers.
     InUse,
     /// It has messages.
@@ -92,7 +90,7 @@ pub enum NotDeleted {
 
 /// Why a consumer was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotConsuming {
+pub(crate) enum NotConsuming {
     /// The queue is gone.
     Gone,
     /// Somebody consumes exclusively, or the asker would and others are there.
@@ -101,7 +99,7 @@ pub enum NotConsuming {
 
 /// What a shard is told.
 #[derive(Debug)]
-pub enum ShardInput {
+pub(crate) enum ShardInput {
     /// Messages for a queue.
     Publish(QueueId, Batch, Waiter),
     /// A command for a queue, without an answer.
@@ -136,7 +134,7 @@ pub enum ShardInput {
 
 /// What the meta task is told.
 #[derive(Debug)]
-pub enum MetaInput {
+pub(crate) enum MetaInput {
     /// A change of the topology.
     Apply(Box<topology::Command>, oneshot::Sender<Result<Applied, Refusal>>),
     /// `queue.delete`: vhost, name, asking connection, condition; answers with the ready messages.
@@ -151,22 +149,22 @@ pub enum MetaInput {
 
 /// A `queue.delete`.
 #[derive(Clone, Debug)]
-pub struct DeleteQueue {
+pub(crate) struct DeleteQueue {
     /// The vhost.
-    pub vhost: String,
+    pub(crate) vhost: String,
     /// The queue's name.
-    pub name: String,
+    pub(crate) name: String,
     /// The asking connection.
-    pub owner: ConnectionId,
+    pub(crate) owner: ConnectionId,
     /// The condition.
-    pub condition: DeleteIf,
+    pub(crate) condition: DeleteIf,
 }
 
 /// A change that has been made.
 #[derive(Clone, Debug, Default)]
-pub struct Applied {
+pub(crate) struct Applied {
     /// What came of it.
-    pub outcome: Outcome,
+    pub(crate) outcome: Outcome,
     /// The log index that must be synced before the client may be told; 0 when nothing durable changed.
-    pub index: u64,
+    pub(crate) index: u64,
 }

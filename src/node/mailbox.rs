@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 /// A mailbox. Whoever brings bulk asks for room first with [`Self::room`]; small things always fit.
 #[derive(Debug)]
-pub struct Mailbox<T> {
+pub(crate) struct Mailbox<T> {
     items: Mutex<Vec<T>>,
     filled: Notify,
     bytes: AtomicUsize,
@@ -19,7 +19,7 @@ pub struct Mailbox<T> {
 impl<T> Mailbox<T> {
     /// An empty mailbox; publishers wait while more than `bytes_max` bytes are in it.
     #[must_use]
-    pub fn new(bytes_max: usize) -> Self {
+    pub(crate) fn new(bytes_max: usize) -> Self {
         Self {
             items: Mutex::new(Vec::new()),
             filled: Notify::new(),
@@ -31,7 +31,7 @@ impl<T> Mailbox<T> {
     }
 
     /// Puts something in and wakes the owner.
-    pub fn push(&self, item: T) {
+    pub(crate) fn push(&self, item: T) {
         let was_empty = {
             let mut items = self.lock();
             items.push(item);
@@ -43,13 +43,13 @@ impl<T> Mailbox<T> {
     }
 
     /// Puts bulk in, counted until the owner takes it.
-    pub fn push_bulk(&self, item: T, bytes: usize) {
+    pub(crate) fn push_bulk(&self, item: T, bytes: usize) {
         self.bytes.fetch_add(bytes, Ordering::AcqRel);
         self.push(item);
     }
 
     /// Waits until there is room for more bulk.
-    pub async fn room(&self) {
+    pub(crate) async fn room(&self) {
         while !self.has_room() {
             let emptied = self.emptied.notified();
             tokio::pin!(emptied);
@@ -63,19 +63,19 @@ impl<T> Mailbox<T> {
 
     /// Whether bulk may come in without waiting.
     #[must_use]
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         !self.paused.load(Ordering::Acquire) && self.bytes.load(Ordering::Acquire) <= self.bytes_max
     }
 
     /// Keeps bulk out, or lets it in again.
-    pub fn set_paused(&self, paused: bool) {
+    pub(crate) fn set_paused(&self, paused: bool) {
         if self.paused.swap(paused, Ordering::AcqRel) && !paused {
             self.emptied.notify_waiters();
         }
     }
 
     /// Takes all that waits. `into` must be empty.
-    pub fn take(&self, into: &mut Vec<T>) {
+    pub(crate) fn take(&self, into: &mut Vec<T>) {
         std::mem::swap(&mut *self.lock(), into);
         if self.bytes.swap(0, Ordering::AcqRel) > 0 {
             self.emptied.notify_waiters();
@@ -83,7 +83,7 @@ impl<T> Mailbox<T> {
     }
 
     /// Waits until something is in.
-    pub async fn filled(&self) {
+    pub(crate) async fn filled(&self) {
         if self.lock().is_empty() {
             self.filled.notified().await;
         }

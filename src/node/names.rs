@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 ///
 /// # Errors
 /// When the system has no random numbers to give.
-pub fn generated(prefix: &str) -> Result<String, getrandom::Error> {
+pub(crate) fn generated(prefix: &str) -> Result<String, getrandom::Error> {
     let mut random = [0u8; 16];
     getrandom::fill(&mut random)?;
     Ok(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(random)))

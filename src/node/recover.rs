@@ -11,9 +11,7 @@ use crate::broker::ids::QueueId;
 use crate::broker::queue::{ChunkWrite, Queue};
 use crate::broker::topology::{Change, QueueEntry, Row, Topology};
 use crate::config::Config;
-use crate::storage::{
-    ColdBatch, ColdStore, DirectoryLock, Entry, Log, LogOptions, LogWriter, StorageError,
-};
+use crate::storage::{ColdBatch, ColdStore, DirectoryLock, Entry, Log, LogOptions, LogWriter, StorageError};
 
 use super::shared::META_SHARD;
 
@@ -211,7 +209,8 @@ impl<'a> Replay<'a> {
     }
 
     fn finish_queues(&mut self, topology: &Topology) -> Result<Vec<(Arc<QueueEntry>, Queue)>, StorageError> {
-        let clean = !self.clean.is_empty() && self.clean.iter().all(|(shard, clean)| *clean || *shard == META_SHARD);
+        let clean =
+            !self.clean.is_empty() && self.clean.iter().all(|(shard, clean)| *clean || *shard == META_SHARD);
         let mut queues = Vec::new();
         for entry in topology.all_queues() {
             let id = entry.id.0;

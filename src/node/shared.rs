@@ -17,31 +17,31 @@ use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
 
 /// The log's number for the topology; queue shards follow from 1 on.
-pub const META_SHARD: u16 = 0;
+pub(crate) const META_SHARD: u16 = 0;
 
 /// A node, for its tasks.
 #[derive(Debug)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// The checked configuration.
-    pub config: Config,
+    pub(crate) config: Config,
     /// The time.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
     /// Written by the meta task only; read for short moments.
     topology: RwLock<Topology>,
     /// The topology's version, to be read without the lock.
     version: AtomicU64,
     /// Mailboxes of the shards.
-    pub shards: Vec<Arc<Mailbox<ShardInput>>>,
+    pub(crate) shards: Vec<Arc<Mailbox<ShardInput>>>,
     /// Mailbox of the meta task.
-    pub meta: Arc<Mailbox<MetaInput>>,
+    pub(crate) meta: Arc<Mailbox<MetaInput>>,
     /// The log is synced up to this index of [`META_SHARD`].
-    pub meta_synced: AtomicU64,
+    pub(crate) meta_synced: AtomicU64,
     /// Clients that hold replies back until the topology's changes are synced.
     meta_waiters: Mutex<Vec<Arc<ClientLink>>>,
     /// Client tasks by connection.
-    pub clients: DashMap<ConnectionId, Arc<ClientLink>>,
+    pub(crate) clients: DashMap<ConnectionId, Arc<ClientLink>>,
     /// Login checks.
-    pub passwords: Passwords,
+    pub(crate) passwords: Passwords,
     next_id: AtomicU64,
     /// Becomes true when the node has to stop.
     stopping: watch::Sender<bool>,
@@ -50,7 +50,7 @@ pub struct Shared {
 impl Shared {
     /// A node with a topology that is recovered.
     #[must_use]
-    pub fn new(config: Config, clock: Clock, topology: Topology, shards: u16) -> Self {
+    pub(crate) fn new(config: Config, clock: Clock, topology: Topology, shards: u16) -> Self {
         let mailbox_bytes = config.limits.mailbox_bytes;
         Self {
             config,
@@ -69,33 +69,33 @@ impl Shared {
     }
 
     /// Reads the topology; hold it for a moment only, never over an await.
-    pub fn topology(&self) -> RwLockReadGuard<'_, Topology> {
+    pub(crate) fn topology(&self) -> RwLockReadGuard<'_, Topology> {
         self.topology.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For the meta task alone.
-    pub fn topology_mut(&self) -> RwLockWriteGuard<'_, Topology> {
+    pub(crate) fn topology_mut(&self) -> RwLockWriteGuard<'_, Topology> {
         self.topology.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The version that routes must have been found in.
-    pub fn version(&self) -> u64 {
+    pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
     /// Publishes a new version after a change.
-    pub fn set_version(&self, version: u64) {
+    pub(crate) fn set_version(&self, version: u64) {
         self.version.store(version, Ordering::Release);
     }
 
     /// A number for a connection or consumer; never 0.
-    pub fn next_id(&self) -> u64 {
+    pub(crate) fn next_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The mailbox of a queue's shard.
     #[must_use]
-    pub fn shard(&self, target: Target) -> &Arc<Mailbox<ShardInput>> {
+    pub(crate) fn shard(&self, target: Target) -> &Arc<Mailbox<ShardInput>> {
         &self.shards[usize::from(target.shard)]
     }
 
@@ -103,26 +103,30 @@ impl Shared {
     ///
     /// # Errors
     /// What the topology answers, or 541 when the node is stopping.
-    pub async fn apply(&self, command: topology::Command) -> Result<Applied, Refusal> {
+    pub(crate) async fn apply(&self, command: topology::Command) -> Result<Applied, Refusal> {
         let (reply, answer) = oneshot::channel();
         self.meta.push(MetaInput::Apply(Box::new(command), reply));
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 
     /// Asks a shard; `None` when the node is stopping.
-    pub async fn ask<T>(&self, target: Target, ask: impl FnOnce(oneshot::Sender<T>) -> ShardInput) -> Option<T> {
+    pub(crate) async fn ask<T>(
+        &self,
+        target: Target,
+        ask: impl FnOnce(oneshot::Sender<T>) -> ShardInput,
+    ) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.shard(target).push(ask(reply));
         answer.await.ok()
     }
 
     /// Has a client told when more of the topology's changes are synced; it must look once more after this.
-    pub fn wait_for_meta(&self, client: Arc<ClientLink>) {
+    pub(crate) fn wait_for_meta(&self, client: Arc<ClientLink>) {
         self.meta_waiters.lock().unwrap_or_else(PoisonError::into_inner).push(client);
     }
 
     /// The topology's changes are synced up to this index.
-    pub fn meta_is_synced(&self, index: u64) {
+    pub(crate) fn meta_is_synced(&self, index: u64) {
         self.meta_synced.fetch_max(index, Ordering::SeqCst);
         let waiters = std::mem::take(&mut *self.meta_waiters.lock().unwrap_or_else(PoisonError::into_inner));
         for client in waiters {
@@ -131,17 +135,17 @@ impl Shared {
     }
 
     /// Begins the stop of the node.
-    pub fn begin_stop(&self) {
+    pub(crate) fn begin_stop(&self) {
         self.stopping.send_replace(true);
     }
 
     /// Whether the node is stopping.
-    pub fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }
 
     /// Waits until the node has to stop.
-    pub async fn stopped(&self) {
+    pub(crate) async fn stopped(&self) {
         // The sender is in `self`, so waiting ends with the value only.
         let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
@@ -149,7 +153,7 @@ impl Shared {
 
 /// The answer to requests that a stopping node cannot serve.
 #[must_use]
-pub fn stopping() -> Refusal {
+pub(crate) fn stopping() -> Refusal {
     Refusal::connection(
         ReplyCode::ConnectionForced,
         "broker forced connection closure with reason 'shutdown'",

@@ -22,7 +22,7 @@ use super::tasks::{checkpoint, listener};
 use crate::broker::topology::Command;
 use crate::config::Config;
 use crate::storage::{
-    ColdOptions, ColdStore, LogHandle, LogWriter, StorageError, Synced, open_directory, DirectoryLock,
+    ColdOptions, ColdStore, DirectoryLock, LogHandle, LogWriter, StorageError, Synced, open_directory,
 };
 
 /// How long clients have for their goodbye when the node stops.
@@ -54,7 +54,10 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "cannot listen on {address}: the port is in use by another process; choose another with --bind")
+                write!(
+                    f,
+                    "cannot listen on {address}: the port is in use by another process; choose another with --bind"
+                )
             }
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Storage(error) => error.fmt(f),
@@ -219,7 +222,10 @@ impl Node {
             }
         };
         if tokio::time::timeout(GOODBYE, gone).await.is_err() {
-            tracing::warn!(connections = self.shared.clients.len(), "some clients did not answer the goodbye");
+            tracing::warn!(
+                connections = self.shared.clients.len(),
+                "some clients did not answer the goodbye"
+            );
         }
     }
 }
@@ -228,7 +234,10 @@ type Recovery = (Arc<crate::broker::topology::QueueEntry>, crate::broker::queue:
 
 fn shards(config: &Config) -> u16 {
     match config.node.shards {
-        0 => std::thread::available_parallelism().ok().and_then(|cores| u16::try_from(cores.get()).ok()).unwrap_or(1),
+        0 => std::thread::available_parallelism()
+            .ok()
+            .and_then(|cores| u16::try_from(cores.get()).ok())
+            .unwrap_or(1),
         shards => shards,
     }
 }

@@ -69,7 +69,8 @@ impl Outgoing {
     }
 
     fn position(&mut self, channel: u16, epoch: u32, target: Target) -> usize {
-        let same = |open: &Open| open.target.id == target.id && open.channel == channel && open.epoch == epoch;
+        let same =
+            |open: &Open| open.target.id == target.id && open.channel == channel && open.epoch == epoch;
         self.open.iter().rposition(same).unwrap_or_else(|| {
             self.open.push(Open {
                 target,

@@ -134,7 +134,8 @@ impl Unacked {
 
     fn note(&mut self, entry: Outstanding, verdict: Verdict) {
         self.count -= 1;
-        let Some(source) = usize::try_from(entry.source).ok().and_then(|at| self.sources.get(at)).copied() else {
+        let Some(source) = usize::try_from(entry.source).ok().and_then(|at| self.sources.get(at)).copied()
+        else {
             return;
         };
         let open = self.settled.iter_mut().rev().take(8);

@@ -149,12 +149,7 @@ impl Topology {
     ///
     /// # Errors
     /// 404 when it is not there, 405 when another connection holds it.
-    pub fn check_queue(
-        &self,
-        vhost: &str,
-        name: String,
-        owner: ConnectionId,
-    ) -> Result<Outcome, Refusal> {
+    pub fn check_queue(&self, vhost: &str, name: String, owner: ConnectionId) -> Result<Outcome, Refusal> {
         let name = stripped(name);
         let vhost = self.vhost(vhost)?;
         let queue = vhost.queues.get(name.as_str()).ok_or_else(|| refusals::no_queue(&name, &vhost.name))?;

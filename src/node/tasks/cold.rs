@@ -188,7 +188,7 @@ fn run_writer(store: &ColdStore, writes: &Receiver<Write>, on_failure: &impl Fn(
         let result = match write {
             Write::Batch(batch, stored) => store.write(batch).map(|()| tell_stored(stored)),
             Write::Checkpoint(applied, reply) => {
-                checkpoint(store, &applied).map(|()| drop(reply.send(())))
+                checkpoint(store, &applied).map(|()| reply.send(()).unwrap_or_default())
             }
             Write::Stop => return,
         };

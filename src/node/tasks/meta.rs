@@ -119,7 +119,11 @@ impl Meta {
         }
     }
 
-    async fn delete_in_shard(&self, queue: &QueueEntry, condition: DeleteIf) -> Option<Result<u64, NotDeleted>> {
+    async fn delete_in_shard(
+        &self,
+        queue: &QueueEntry,
+        condition: DeleteIf,
+    ) -> Option<Result<u64, NotDeleted>> {
         self.shared.ask(queue.target(), |reply| ShardInput::Delete(queue.id, condition, reply)).await
     }
 }

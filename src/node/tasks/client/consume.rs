@@ -46,7 +46,8 @@ impl Session {
         let channel = self.channel(number)?;
         if qos.global {
             channel.shared_prefetch.set_limit(qos.prefetch_count);
-            let resumed: Vec<_> = channel.consumers.iter().map(|consumer| (consumer.id, consumer.target)).collect();
+            let resumed: Vec<_> =
+                channel.consumers.iter().map(|consumer| (consumer.id, consumer.target)).collect();
             for (id, target) in resumed {
                 self.command(target, Command::Resume(id));
             }
@@ -71,7 +72,8 @@ impl Session {
         let spec = self.consumer_spec(number, &consume)?;
         let (id, window_bytes) = (spec.id, spec.window_bytes);
         let (spec, link) = (Box::new(spec), Arc::clone(&self.link));
-        let taken = self.shared.ask(entry.target(), |reply| ShardInput::Consume(entry.id, spec, link, reply)).await;
+        let taken =
+            self.shared.ask(entry.target(), |reply| ShardInput::Consume(entry.id, spec, link, reply)).await;
         taken.ok_or_else(stopping)?.map_err(|reason| not_consuming(reason, &entry))?;
         self.consumers.insert(id, number);
         self.channel(number)?.consumers.add(Consumer {
@@ -105,7 +107,11 @@ impl Session {
 
     async fn cancel(&mut self, number: u16, cancel: basic::Cancel) -> Result<(), Refusal> {
         let tag = cancel.consumer_tag;
-        let consumer = self.channel(number)?.consumers.by_tag(tag.as_str().as_bytes()).map(|consumer| (consumer.id, consumer.target));
+        let consumer = self
+            .channel(number)?
+            .consumers
+            .by_tag(tag.as_str().as_bytes())
+            .map(|consumer| (consumer.id, consumer.target));
         if let Some((id, target)) = consumer {
             self.end_consumer(number, id, target).await;
         }
@@ -117,9 +123,7 @@ impl Session {
     /// Ends a consumer; what its queue sent before is taken in first, so that nothing follows.
     pub(super) async fn end_consumer(&mut self, number: u16, id: ConsumerId, target: Target) {
         let _ = self.shared.ask(target, |reply| ShardInput::Cancel(target.id, id, reply)).await;
-        if let Some(refusal) = self.hear_all() {
-            self.fail(&refusal, (0, 0));
-        }
+        self.hear();
         self.consumers.remove(&id);
         if let Some(channel) = self.channels.get_mut(&number) {
             channel.consumers.remove(id);

@@ -38,7 +38,8 @@ impl Session {
         use exchange::AMQPMethod as Exchange;
         let vhost = self.vhost.clone();
         let owner = self.link.id;
-        let bind = |destination: &amq_protocol::types::ShortString| Destination::Exchange(destination.to_string());
+        let bind =
+            |destination: &amq_protocol::types::ShortString| Destination::Exchange(destination.to_string());
         let (command, nowait, ok) = match method {
             Exchange::Declare(declare) => {
                 let command = Command::DeclareExchange {
@@ -115,9 +116,11 @@ impl Session {
             }
             Queue::Purge(purge) => self.purge(number, &purge).await,
             Queue::Delete(delete) => self.delete_queue(number, &delete).await,
-            Queue::DeclareOk(_) | Queue::BindOk(_) | Queue::UnbindOk(_) | Queue::PurgeOk(_) | Queue::DeleteOk(_) => {
-                Err(unimplemented(&AMQPClass::Queue(method)))
-            }
+            Queue::DeclareOk(_)
+            | Queue::BindOk(_)
+            | Queue::UnbindOk(_)
+            | Queue::PurgeOk(_)
+            | Queue::DeleteOk(_) => Err(unimplemented(&AMQPClass::Queue(method))),
         }
     }
 
@@ -158,7 +161,8 @@ impl Session {
             let applied = self.change(command).await?;
             let Some(entry) = applied.outcome.queue else { continue };
             let is_use = !declare.passive;
-            let counts = self.shared.ask(entry.target(), |reply| ShardInput::Stat(entry.id, is_use, reply)).await;
+            let counts =
+                self.shared.ask(entry.target(), |reply| ShardInput::Stat(entry.id, is_use, reply)).await;
             let Some(counts) = counts.ok_or_else(stopping)? else { continue };
             self.channel(number)?.last_queue = Some(entry.name.to_string());
             let ok = queue::DeclareOk {
@@ -234,7 +238,9 @@ fn refuse_tx(method: &tx::AMQPMethod) -> Refusal {
         tx::AMQPMethod::Commit(_) | tx::AMQPMethod::Rollback(_) => {
             Refusal::channel(ReplyCode::PreconditionFailed, "channel is not transactional")
         }
-        _ => Refusal::connection(ReplyCode::NotImplemented, "transactions are not served yet: use confirm.select"),
+        _ => Refusal::connection(
+            ReplyCode::NotImplemented,
+            "transactions are not served yet: use confirm.select",
+        ),
     }
 }
-

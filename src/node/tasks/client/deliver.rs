@@ -9,29 +9,18 @@ use crate::node::links::ClientInput;
 
 impl Session {
     /// Takes in what the mailbox has.
-    pub(super) async fn hear(&mut self) {
-        if let Some(refusal) = self.hear_all() {
-            self.fail(&refusal, (0, 0));
-            self.release().await;
-        }
-    }
-
-    /// Takes in what the mailbox has; gives the reason when the connection must end.
-    pub(super) fn hear_all(&mut self) -> Option<crate::protocol::error::Refusal> {
+    pub(super) fn hear(&mut self) {
         let mut heard = std::mem::take(&mut self.heard);
         self.link.mailbox.take(&mut heard);
-        let mut end = None;
         for input in heard.drain(..) {
             match input {
                 ClientInput::Deliver(delivery) => self.deliver(&delivery),
                 ClientInput::Confirmed(confirm, accepted) => self.confirmed(&confirm, accepted),
                 ClientInput::ConsumerCancelled(consumer) => self.consumer_cancelled(consumer),
                 ClientInput::MetaSynced => {}
-                ClientInput::Close(refusal) => end = Some(refusal),
             }
         }
         self.heard = heard;
-        end
     }
 
     fn deliver(&mut self, delivery: &Delivery) {
@@ -84,7 +73,8 @@ impl Session {
     fn consumer_cancelled(&mut self, id: ConsumerId) {
         let Some(number) = self.consumers.remove(&id) else { return };
         let consumer = self.channels.get_mut(&number).and_then(|channel| channel.consumers.remove(id));
-        if let Some(consumer) = consumer.filter(|_| self.connection.has_capability("consumer_cancel_notify")) {
+        if let Some(consumer) = consumer.filter(|_| self.connection.has_capability("consumer_cancel_notify"))
+        {
             self.out.cancel(number, &consumer.tag, true);
         }
     }

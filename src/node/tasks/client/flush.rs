@@ -80,7 +80,9 @@ impl Session {
         let Self { uncredited, consumers, channels, shared, .. } = self;
         uncredited.retain(|id| {
             let channel = consumers.get(id).and_then(|number| channels.get_mut(number));
-            let Some(consumer) = channel.and_then(|channel| channel.consumers.get_mut(*id)) else { return false };
+            let Some(consumer) = channel.and_then(|channel| channel.consumers.get_mut(*id)) else {
+                return false;
+            };
             if consumer.uncredited_bytes < consumer.window_bytes / 4 {
                 return true;
             }

@@ -79,7 +79,7 @@ impl Client {
             if self.session.may_read() {
                 self.take_in().await;
             }
-            self.session.hear().await;
+            self.session.hear();
             self.session.check_time();
             if let Err(error) = self.session.flush(&self.socket) {
                 return error.to_string();

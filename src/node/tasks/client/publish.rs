@@ -61,7 +61,8 @@ impl Session {
     ) -> Result<Route, Refusal> {
         let version = self.shared.version();
         let channel = self.channels.get_mut(&publish.channel);
-        let cached = channel.and_then(|channel| channel.routes.get(version, publish.exchange, publish.routing_key));
+        let cached =
+            channel.and_then(|channel| channel.routes.get(version, publish.exchange, publish.routing_key));
         if let Some(route) = cached.filter(|_| more.is_empty()) {
             return Ok(route);
         }
@@ -107,7 +108,12 @@ impl Session {
         }
     }
 
-    fn send_out(&mut self, publish: &Publish<'_>, message: &Message<'_>, route: &[Target]) -> Result<(), Refusal> {
+    fn send_out(
+        &mut self,
+        publish: &Publish<'_>,
+        message: &Message<'_>,
+        route: &[Target],
+    ) -> Result<(), Refusal> {
         let channel = self.channels.get_mut(&publish.channel).ok_or_else(|| {
             Refusal::connection(ReplyCode::ChannelError, "expected 'channel.open'".to_owned())
         })?;

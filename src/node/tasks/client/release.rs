@@ -14,7 +14,8 @@ impl Session {
         // What was published before the end counts; what comes behind is dropped by the protocol machine.
         self.hand_over();
         let Some(channel) = self.channels.get(&number) else { return };
-        let consumers: Vec<_> = channel.consumers.iter().map(|consumer| (consumer.id, consumer.target)).collect();
+        let consumers: Vec<_> =
+            channel.consumers.iter().map(|consumer| (consumer.id, consumer.target)).collect();
         for (id, target) in consumers {
             self.end_consumer(number, id, target).await;
         }
@@ -50,7 +51,7 @@ impl Drop for Session {
             tracing::error!(connection = self.link.id, peer = %self.peer, "a client task panicked: its connection ends");
         }
         // Cancelled here, deliveries under way still count as this client's; so they are taken in first.
-        let _ = self.hear_all();
+        self.hear();
         for channel in self.channels.values_mut() {
             channel.unacked.settle_all(Verdict::Requeue);
         }

@@ -12,7 +12,13 @@ impl Session {
         self.settle(number, tag, multiple, Verdict::Ack)
     }
 
-    pub(super) fn nack(&mut self, number: u16, tag: u64, multiple: bool, requeue: bool) -> Result<(), Refusal> {
+    pub(super) fn nack(
+        &mut self,
+        number: u16,
+        tag: u64,
+        multiple: bool,
+        requeue: bool,
+    ) -> Result<(), Refusal> {
         self.settle(number, tag, multiple, if requeue { Verdict::Requeue } else { Verdict::Reject })
     }
 

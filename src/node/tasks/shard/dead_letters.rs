@@ -40,8 +40,10 @@ impl OpenLetters {
 
     /// Tells the sources of letters that are safe here.
     pub(super) fn tell_sources(&mut self, synced: u64) {
-        while let Some((_, ticket)) = self.arrived.pop_front_if(|(index, _)| *index <= synced) {
-            ticket.done();
+        while self.arrived.front().is_some_and(|(index, _)| *index <= synced) {
+            if let Some((_, ticket)) = self.arrived.pop_front() {
+                ticket.done();
+            }
         }
     }
 
@@ -58,11 +60,19 @@ impl OpenLetters {
 }
 
 impl Shard {
-    pub(super) fn dead_letter(&mut self, id: QueueId, seq: u64, reason: DeathReason, record: &[u8], now_ms: u64) {
+    pub(super) fn dead_letter(
+        &mut self,
+        id: QueueId,
+        seq: u64,
+        reason: DeathReason,
+        record: &[u8],
+        now_ms: u64,
+    ) {
         let mut targets = std::mem::take(&mut self.letters.targets);
         targets.clear();
         let entry = self.slots.get(&id).map(|slot| Arc::clone(&slot.entry));
-        let letter = entry.as_deref().and_then(|entry| self.letter(entry, reason, record, now_ms, &mut targets));
+        let letter =
+            entry.as_deref().and_then(|entry| self.letter(entry, reason, record, now_ms, &mut targets));
         match letter {
             Some(letter) if !targets.is_empty() => {
                 let open = AtomicU32::new(u32::try_from(targets.len()).unwrap_or(u32::MAX));
@@ -116,8 +126,7 @@ impl Shard {
         for (kind, item) in cc.iter().flat_map(|cc| cc.items()) {
             keys.extend(item.get(4..).filter(|_| kind == b'S').and_then(|key| std::str::from_utf8(key).ok()));
         }
-        let query =
-            RouteQuery { vhost: &entry.vhost, exchange, keys: &keys, headers, allow_internal: true };
+        let query = RouteQuery { vhost: &entry.vhost, exchange, keys: &keys, headers, allow_internal: true };
         // A missing exchange leaves no targets.
         let _ = self.shared.topology().route_dead_letter(&query, targets);
     }

@@ -61,7 +61,14 @@ struct Checkpoint {
 
 impl Memory {
     pub(super) fn new(share_bytes: usize) -> Self {
-        Self { share_bytes, hot_bytes: 0, big: HashMap::new(), forgotten: VecDeque::new(), checkpoint: None, drain: Drain::default() }
+        Self {
+            share_bytes,
+            hot_bytes: 0,
+            big: HashMap::new(),
+            forgotten: VecDeque::new(),
+            checkpoint: None,
+            drain: Drain::default(),
+        }
     }
 
     pub(super) fn delivered(&mut self, bytes: usize) {

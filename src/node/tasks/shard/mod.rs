@@ -211,8 +211,7 @@ impl Shard {
 
     /// After a clean stop a restart knows what was never delivered.
     fn note_clean_stop(&mut self) {
-        let marks: Vec<_> =
-            self.slots.iter().map(|(id, slot)| (*id, slot.queue.delivered_below())).collect();
+        let marks: Vec<_> = self.slots.iter().map(|(id, slot)| (*id, slot.queue.delivered_below())).collect();
         for (id, below) in marks {
             if self.slots.get(&id).is_some_and(|slot| slot.entry.durable) {
                 self.append(record::DELIVERED, record::delivered(id, below), bytes::Bytes::new());
