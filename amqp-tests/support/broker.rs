@@ -24,7 +24,6 @@ pub(crate) struct Broker {
     child: Child,
     watchdog: Child,
     address: String,
-    extra: Vec<String>,
     dir: TempDir,
 }
 
@@ -34,22 +33,22 @@ impl Broker {
         static ADDRESS: OnceLock<String> = OnceLock::new();
         static BROKER: OnceLock<Broker> = OnceLock::new();
         ADDRESS.get_or_init(|| {
-            external().unwrap_or_else(|| BROKER.get_or_init(|| Self::start(&[])).address.clone())
+            external().unwrap_or_else(|| BROKER.get_or_init(|| Self::start("")).address.clone())
         })
     }
 
     /// A broker of the test's own, or `None` with a note when an external broker is being tested.
     pub(crate) fn own() -> Option<Self> {
-        Self::own_with(&[])
+        Self::own_with("")
     }
 
-    /// The same with further command line arguments.
-    pub(crate) fn own_with(extra: &[&str]) -> Option<Self> {
+    /// The same with a configuration file of this text.
+    pub(crate) fn own_with(config: &str) -> Option<Self> {
         if external().is_some() {
             eprintln!("left out: this test restarts its broker, and WARREN_TEST_ADDR names a foreign one");
             return None;
         }
-        Some(Self::start(extra))
+        Some(Self::start(config))
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -86,18 +85,18 @@ impl Broker {
     /// Starts it again on the same directory and port, after [`Self::kill`] or [`Self::await_end`].
     pub(crate) fn restart(&mut self) {
         end(&mut self.watchdog);
-        let (child, address) = spawn(&self.dir, &self.address, &self.extra);
+        let (child, address) = spawn(&self.dir, &self.address);
         self.watchdog = watch(child.id(), &self.dir);
         assert_eq!(address, self.address, "it listens where it was told to");
         self.child = child;
     }
 
-    fn start(extra: &[&str]) -> Self {
+    fn start(config: &str) -> Self {
         let dir = TempDir::with_prefix("warren-test-").expect("a temporary directory");
-        let extra: Vec<_> = extra.iter().map(|&arg| arg.to_owned()).collect();
-        let (child, address) = spawn(&dir, "127.0.0.1:0", &extra);
+        std::fs::write(dir.path().join("warren.toml"), config).expect("a configuration file");
+        let (child, address) = spawn(&dir, "127.0.0.1:0");
         let watchdog = watch(child.id(), &dir);
-        Self { child, watchdog, address, extra, dir }
+        Self { child, watchdog, address, dir }
     }
 }
 
@@ -124,12 +123,13 @@ fn program() -> PathBuf {
 }
 
 /// Starts the process and waits for the line that says where it listens.
-fn spawn(dir: &TempDir, bind: &str, extra: &[String]) -> (Child, String) {
+fn spawn(dir: &TempDir, bind: &str) -> (Child, String) {
     let log = File::options().create(true).append(true).open(dir.path().join("log")).expect("a log file");
     let mut child = Command::new(program())
         .args(["server", "--bind", bind, "--log", "warn", "--data-dir"])
         .arg(dir.path().join("data"))
-        .args(extra)
+        .arg("--config")
+        .arg(dir.path().join("warren.toml"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)

@@ -81,7 +81,9 @@ impl<'c> Channel<'c> {
     }
 
     pub(crate) fn queue_bind(self, queue: &str, exchange: &str, key: &str) -> Call<'c> {
-        self.call((50, 20), &["nowait"]).head(|h| h.u16(0).short(queue).short(exchange).short(key)).with_table()
+        self.call((50, 20), &["nowait"])
+            .head(|h| h.u16(0).short(queue).short(exchange).short(key))
+            .with_table()
     }
 
     pub(crate) fn queue_unbind(self, queue: &str, exchange: &str, key: &str) -> Call<'c> {
@@ -262,7 +264,8 @@ impl<'c> Channel<'c> {
 
     /// Reads confirms until all up to `last` are answered once; gives them in order of number, true for ack.
     pub(crate) fn confirms(self, first: u64, last: u64) -> Vec<bool> {
-        let mut open: std::collections::BTreeMap<u64, Option<bool>> = (first..=last).map(|n| (n, None)).collect();
+        let mut open: std::collections::BTreeMap<u64, Option<bool>> =
+            (first..=last).map(|n| (n, None)).collect();
         while open.values().any(Option::is_none) {
             let c = self.confirm();
             let numbers = if c.multiple { first..=c.number } else { c.number..=c.number };
@@ -381,6 +384,12 @@ impl<'c> Call<'c> {
         let channel = self.channel;
         self.send();
         channel.conn.answer(channel.number)
+    }
+
+    /// Sends; whether the method's own answer came, which it does not when the broker went away.
+    pub(crate) fn try_ok(self) -> bool {
+        let ok = self.ok;
+        matches!(self.reply(), Event::Method(m) if m.ids == ok)
     }
 
     /// Sends and awaits the method's own answer.

@@ -1,6 +1,6 @@
 //! A connection on a raw socket: frames out, events in, timeouts everywhere.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -11,7 +11,10 @@ use super::call::Channel;
 use super::codec::{Decoder, Encoder, Table, Value, table};
 use super::event::{Close, Event, Ids, Method, text_matches};
 use super::props::Props;
-use super::wait::{PATIENCE, QUIET};
+use super::wait::PATIENCE;
+
+/// The protocol header of AMQP 0-9-1.
+const HELLO: &[u8] = b"AMQP\x00\x00\x09\x01";
 
 /// How to open a connection: address, credentials and what to negotiate.
 #[derive(Clone)]
@@ -33,7 +36,8 @@ impl Dial {
     }
 
     pub(crate) fn to(address: &str) -> Self {
-        let on = ["authentication_failure_close", "basic.nack", "connection.blocked", "consumer_cancel_notify"];
+        let on =
+            ["authentication_failure_close", "basic.nack", "connection.blocked", "consumer_cancel_notify"];
         Self {
             address: address.to_owned(),
             user: "guest".to_owned(),
@@ -48,21 +52,39 @@ impl Dial {
 
     /// Only the socket.
     pub(crate) fn tcp(&self) -> Conn {
-        let socket = TcpStream::connect(&self.address).expect("the broker takes connections");
-        socket.set_nodelay(true).expect("a socket option");
-        socket.set_write_timeout(Some(PATIENCE)).expect("a socket option");
-        Conn {
+        self.try_tcp().expect("the broker takes connections")
+    }
+
+    fn try_tcp(&self) -> std::io::Result<Conn> {
+        let socket = TcpStream::connect(&self.address)?;
+        socket.set_nodelay(true)?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        Ok(Conn {
             socket,
             frame_max: self.frame_max,
             inbox: RefCell::new(Inbox::default()),
-            frames_max_seen: RefCell::new(0),
-        }
+            frame_size_max: Cell::new(0),
+        })
+    }
+
+    /// All the way, or `None` when the broker is down or goes down meanwhile.
+    pub(crate) fn try_open(&self) -> Option<Conn> {
+        let conn = self.try_tcp().ok()?;
+        let comes = |ids: Ids| matches!(conn.next(0), Event::Method(m) if m.ids == ids).then_some(());
+        conn.raw(HELLO);
+        comes((10, 10))?;
+        conn.start_ok("PLAIN", self.plain().as_bytes(), "en_US", &self.capabilities);
+        comes((10, 30))?;
+        conn.tune_ok(self.channel_max, self.frame_max, self.heartbeat_s);
+        conn.open_vhost(&self.vhost);
+        comes((10, 41))?;
+        Some(conn)
     }
 
     /// Up to Connection.Start, which is still to be read.
     pub(crate) fn greeted(&self) -> Conn {
         let conn = self.tcp();
-        conn.raw(b"AMQP\x00\x00\x09\x01");
+        conn.raw(HELLO);
         conn
     }
 
@@ -70,9 +92,12 @@ impl Dial {
     pub(crate) fn authenticated(&self) -> Conn {
         let conn = self.greeted();
         conn.next(0).method().is((10, 10));
-        let response = format!("\0{}\0{}", self.user, self.password);
-        conn.start_ok("PLAIN", response.as_bytes(), "en_US", &self.capabilities);
+        conn.start_ok("PLAIN", self.plain().as_bytes(), "en_US", &self.capabilities);
         conn
+    }
+
+    fn plain(&self) -> String {
+        format!("\0{}\0{}", self.user, self.password)
     }
 
     /// Up to Connection.Open: the next event is Open-Ok, or a refusal.
@@ -97,7 +122,7 @@ pub(crate) struct Conn {
     socket: TcpStream,
     pub(crate) frame_max: u32,
     inbox: RefCell<Inbox>,
-    frames_max_seen: RefCell<usize>,
+    frame_size_max: Cell<usize>,
 }
 
 #[derive(Default)]
@@ -144,7 +169,8 @@ impl Conn {
     }
 
     pub(crate) fn start_ok(&self, mechanism: &str, response: &[u8], locale: &str, capabilities: &Table) {
-        let client = table([("product", "warren tests".into()), ("capabilities", capabilities.clone().into())]);
+        let client =
+            table([("product", "warren tests".into()), ("capabilities", capabilities.clone().into())]);
         self.send(0, Encoder::method(10, 11).table(&client).short(mechanism).long(response).short(locale));
     }
 
@@ -165,11 +191,6 @@ impl Conn {
     /// Drops the socket without a word.
     pub(crate) fn vanish(self) {
         drop(self);
-    }
-
-    /// Stops reading and writing for good, yet keeps the connection's memory of what came.
-    pub(crate) fn shut(&self) {
-        let _ = self.socket.shutdown(std::net::Shutdown::Both);
     }
 
     /// The next event for `channel`; a Connection.Close counts for every channel.
@@ -202,11 +223,6 @@ impl Conn {
         }
     }
 
-    /// Nothing comes on any channel for a short while.
-    pub(crate) fn quiet(&self, channel: u16) {
-        self.next_within(channel, QUIET).nothing();
-    }
-
     /// Heartbeats seen up to now; reads until `wait` has passed.
     pub(crate) fn heartbeats_within(&self, wait: Duration) -> usize {
         let end = Instant::now() + wait;
@@ -217,7 +233,7 @@ impl Conn {
 
     /// The largest frame seen, header and end octet included.
     pub(crate) fn frame_size_max_seen(&self) -> usize {
-        *self.frames_max_seen.borrow()
+        self.frame_size_max.get()
     }
 
     /// The broker's Connection.Close: checked, answered, and the socket ends.
@@ -254,7 +270,7 @@ impl Conn {
             Ok(n) => {
                 inbox.bytes.extend_from_slice(&chunk[..n]);
                 let largest = inbox.frames();
-                self.frames_max_seen.replace_with(|seen| (*seen).max(largest));
+                self.frame_size_max.set(self.frame_size_max.get().max(largest));
             }
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 return Instant::now() < end;

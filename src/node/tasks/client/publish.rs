@@ -237,13 +237,14 @@ fn strip_bcc(
     properties::rewrite(header, &edit).map(Some).map_err(|error| error.refusal())
 }
 
-/// When the message expires; one millisecond more than asked, since arrival times are cut to milliseconds.
+/// When the message expires; one millisecond more than asked, since arrival times are cut to milliseconds. Zero means
+/// at once (RabbitMQ: Time-To-Live).
 fn due_ms(properties: &Properties<'_>, now_ms: u64) -> Result<Option<u64>, Refusal> {
     let Some(expiration) = properties.expiration else { return Ok(None) };
     let text = String::from_utf8_lossy(expiration);
     let expiration_ms = parse_expiration(&text)
         .map_err(|reason| precondition(format!("invalid expiration '{text}': {reason}")))?;
-    Ok(Some(now_ms.saturating_add(expiration_ms).saturating_add(1)))
+    Ok(Some(now_ms.saturating_add(expiration_ms).saturating_add(u64::from(expiration_ms > 0))))
 }
 
 /// The number, or the reason in RabbitMQ's words.
