@@ -313,7 +313,10 @@ fn an_x_death_of_the_clients_own_is_taken_over_or_ignored() {
     ch.nack(ch.get_soon(&queue).tag).send();
     let dead = ch.pull_soon(&target);
     let latest = summary(dead.props.deaths()[0]);
-    assert!(latest == death_of(&queue, "rejected", 6) || latest == death_of(&queue, "rejected", 1), "{latest:?}");
+    assert!(
+        latest == death_of(&queue, "rejected", 6) || latest == death_of(&queue, "rejected", 1),
+        "{latest:?}"
+    );
 }
 
 // behaviour 203: RabbitMQ 3.10 loses such a message

@@ -59,7 +59,7 @@ fn topic_patterns_match_as_the_table_says() {
         ch.queue_bind(&queue, &exchange, pattern).ok();
         let got = arrivals(ch, &exchange, &queue, &keys.map(|key| (key, None)));
         assert_eq!(got.join("|"), wanted, "pattern {pattern:?}");
-        assert_eq!(got.is_empty(), false, "every pattern here matches something");
+        assert!(!got.is_empty(), "every pattern here matches something");
         ch.queue_delete(&queue).ok();
     }
     for pattern in ["a#", "a.**"] {

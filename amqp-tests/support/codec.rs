@@ -19,7 +19,7 @@ pub(crate) enum Value {
     Decimal(u8, u32),
     Str(String),
     Bytes(Vec<u8>),
-    Array(Vec<Value>),
+    Array(Vec<Self>),
     Time(u64),
     Table(Table),
     Void,

@@ -8,6 +8,7 @@ pub(crate) type Ids = (u16, u16);
 
 /// One thing seen on a connection.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(crate) enum Event {
     Method(Method),
     /// The broker answered with a protocol header: these eight octets.

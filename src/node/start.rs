@@ -60,6 +60,9 @@ impl fmt::Display for StartError {
                 )
             }
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Storage(error @ StorageError::Corrupt { .. }) => {
+                write!(f, "{error}; restore a copy of the data directory, or start with --salvage to go on without the damaged records")
+            }
             Self::Storage(error) => error.fmt(f),
             Self::System(reason) => f.write_str(reason),
         }
