@@ -139,6 +139,16 @@ pub fn skim(bytes: &[u8]) -> Option<Skimmed> {
     })
 }
 
+/// The length of the body in the record at the front of `bytes`; 0 when that is not a record.
+#[must_use]
+pub fn body_length(bytes: &[u8]) -> u32 {
+    let Some((head, _)) = bytes.split_first_chunk::<HEAD_LENGTH>() else { return 0 };
+    let flags = u16::from_le_bytes([head[16], head[17]]);
+    let due_length = if flags & HAS_DUE == 0 { 0 } else { 8 };
+    let fixed = to_u32(HEAD_LENGTH) + due_length + u32::from(head[19]) + u32::from(head[20]);
+    u32_at(head, 0).saturating_sub(fixed).saturating_sub(u32_at(head, 4))
+}
+
 /// Messages on their way to one queue: whole records, one behind the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
@@ -210,6 +220,7 @@ mod tests {
             prop_assert_eq!(read(&bytes), Some((message, length)));
             let skimmed = Skimmed { length, persistent, has_due: due_ms.is_some(), enqueued_ms };
             prop_assert_eq!(skim(&bytes), Some(skimmed));
+            prop_assert_eq!(body_length(&bytes) as usize, body.len());
             for cut in 0..length {
                 prop_assert_eq!(read(&bytes[..cut]), None);
                 prop_assert_eq!(skim(&bytes[..cut]), None);
@@ -222,6 +233,7 @@ mod tests {
             if let Some((_, length)) = read {
                 prop_assert_eq!(skimmed.map(|skimmed| skimmed.length), Some(length));
             }
+            let _ = body_length(&bytes);
             let _ = Batch::check(Bytes::from(bytes));
         }
     }

@@ -43,8 +43,8 @@ pub(crate) enum Waiter {
     Nobody,
     /// A publisher.
     Publisher(Arc<ClientLink>, Confirm),
-    /// The queues that messages were dead-lettered from.
-    DeadLetters(Vec<Arc<DeadLetterTicket>>),
+    /// The queues that messages were dead-lettered from: for each message its ticket, if a queue waits for it.
+    DeadLetters(Vec<Option<Arc<DeadLetterTicket>>>),
 }
 
 /// A dead letter on its way to several queues; the last one to have it tells its source.
@@ -61,7 +61,13 @@ pub(crate) struct DeadLetterTicket {
 }
 
 impl DeadLetterTicket {
-    /// One target has the message.
+    /// One of the open targets stands for so many, at least one.
+    pub(crate) fn spread(&self, targets: usize) {
+        let more = u32::try_from(targets.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.open.fetch_add(more, Ordering::AcqRel);
+    }
+
+    /// One target has the message, or will never take it.
     pub(crate) fn done(&self) {
         if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
             let command = queue::Command::DeadLettered(self.seq);

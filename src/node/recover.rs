@@ -166,16 +166,12 @@ impl<'a> Replay<'a> {
 
     fn restore(&self, id: u64) -> Result<Found, StorageError> {
         let mut found = Found::default();
-        let damaged = |what: &str| StorageError::Cold {
-            action: "read",
-            reason: format!("{what} of queue number {id} is malformed"),
-        };
         if let Some(row) = self.queue_rows.get(&id) {
-            found.queue.restore_row(row).ok_or_else(|| damaged("the row"))?;
+            found.queue.restore_row(row).ok_or_else(|| damaged("the row", id))?;
         }
         for chunk in self.cold.chunks(id) {
             let (first, descriptor) = chunk?;
-            found.queue.restore_chunk(first, &descriptor).ok_or_else(|| damaged("a chunk"))?;
+            found.queue.restore_chunk(first, &descriptor).ok_or_else(|| damaged("a chunk", id))?;
         }
         Ok(found)
     }
@@ -224,9 +220,19 @@ impl<'a> Replay<'a> {
                 self.batch.delete_chunk(id, first);
             }
             found.queue.set_options(super::tasks::shard::options_of(&entry));
+            self.measure(id, &mut found.queue)?;
             queues.push((entry, found.queue));
         }
         Ok(queues)
+    }
+
+    /// Lets a queue that counts bytes look at chunks that do not tell them.
+    fn measure(&self, id: u64, queue: &mut Queue) -> Result<(), StorageError> {
+        for first in queue.unmeasured() {
+            let chunk = self.cold.get_chunk(id, first)?;
+            chunk.and_then(|chunk| queue.measure(first, &chunk)).ok_or_else(|| damaged("a chunk", id))?;
+        }
+        Ok(())
     }
 
     /// Queues that are no more: deleted ones, and transient ones of the last run.
@@ -249,6 +255,11 @@ fn spill_all(cold: &ColdStore, id: u64, queue: &mut Queue, now_ms: u64) -> Resul
     cold.write(batch)?;
     firsts.into_iter().for_each(|first| queue.chunk_stored(first, true, now_ms));
     Ok(())
+}
+
+fn damaged(what: &str, queue: u64) -> StorageError {
+    let reason = format!("{what} of queue number {queue} is missing or malformed");
+    StorageError::Cold { action: "read", reason }
 }
 
 fn damaged_topology(reason: &str) -> StorageError {

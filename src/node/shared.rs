@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     /// The log is synced up to this index of [`META_SHARD`].
     pub(crate) meta_synced: AtomicU64,
     /// Clients that hold replies back until the topology's changes are synced.
-    meta_waiters: Mutex<Vec<Arc<ClientLink>>>,
+    meta_waiters: Mutex<Vec<(u64, Arc<ClientLink>)>>,
     /// Client tasks by connection.
     pub(crate) clients: DashMap<ConnectionId, Arc<ClientLink>>,
     /// Login checks.
@@ -120,16 +120,16 @@ impl Shared {
         answer.await.ok()
     }
 
-    /// Has a client told when more of the topology's changes are synced; it must look once more after this.
-    pub(crate) fn wait_for_meta(&self, client: Arc<ClientLink>) {
-        self.meta_waiters.lock().unwrap_or_else(PoisonError::into_inner).push(client);
+    /// Has a client told when the topology's changes are synced up to `index`; it must look once more after this.
+    pub(crate) fn wait_for_meta(&self, index: u64, client: Arc<ClientLink>) {
+        self.meta_waiters.lock().unwrap_or_else(PoisonError::into_inner).push((index, client));
     }
 
     /// The topology's changes are synced up to this index.
     pub(crate) fn meta_is_synced(&self, index: u64) {
         self.meta_synced.fetch_max(index, Ordering::SeqCst);
-        let waiters = std::mem::take(&mut *self.meta_waiters.lock().unwrap_or_else(PoisonError::into_inner));
-        for client in waiters {
+        let mut waiters = self.meta_waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, client) in waiters.extract_if(.., |(waiting, _)| *waiting <= index) {
             client.mailbox.push(ClientInput::MetaSynced);
         }
     }
@@ -158,4 +158,24 @@ pub(crate) fn stopping() -> Refusal {
         ReplyCode::ConnectionForced,
         "broker forced connection closure with reason 'shutdown'",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_waits_for_a_later_index_is_told_of_that_one() {
+        let config = Config::load(None).expect("the defaults are right");
+        let shared = Shared::new(config, Clock::start(), Topology::new(1), 1);
+        let client = Arc::new(ClientLink { id: 1, mailbox: Mailbox::new(usize::MAX) });
+        shared.wait_for_meta(5, Arc::clone(&client));
+        let mut told = Vec::new();
+        shared.meta_is_synced(4);
+        client.mailbox.take(&mut told);
+        assert!(told.is_empty());
+        shared.meta_is_synced(5);
+        client.mailbox.take(&mut told);
+        assert!(matches!(told.as_slice(), [ClientInput::MetaSynced]));
+    }
 }

@@ -82,8 +82,8 @@ impl From<StorageError> for StartError {
 struct Failure(Arc<Mutex<Option<String>>>);
 
 impl Failure {
-    fn set(&self, shared: &Shared, reason: &StorageError) {
-        tracing::error!(%reason, "the store has failed: nothing is confirmed any more and the node stops");
+    fn set(&self, shared: &Shared, reason: &dyn fmt::Display) {
+        tracing::error!(%reason, "the node has failed: nothing more is confirmed, and it stops");
         let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         first.get_or_insert_with(|| reason.to_string());
         drop(first);
@@ -122,7 +122,6 @@ impl Node {
         Ok(node)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "tasks are started here")]
     fn start_tasks(&self, queues: Vec<Recovery>, indexes: &BTreeMap<u16, u64>) {
         let index_of = |shard: u16| indexes.get(&shard).copied().unwrap_or(0);
         let mut of_shard: Vec<Vec<Recovery>> = self.shared.shards.iter().map(|_| Vec::new()).collect();
@@ -138,25 +137,35 @@ impl Node {
                 index: index_of(number + 1),
                 queues,
             };
-            tokio::spawn(Shard::new(start).run());
+            self.supervise("shard", Shard::new(start).run());
         }
         let cold = self.cold.link(Arc::clone(&self.shared.shards[0]));
         let index = index_of(META_SHARD);
         self.shared.meta_is_synced(index);
-        tokio::spawn(Meta { shared: Arc::clone(&self.shared), log: self.log.clone(), cold, index }.run());
+        let meta = Meta { shared: Arc::clone(&self.shared), log: self.log.clone(), cold, index, checkpoint: None };
+        self.supervise("meta", meta.run());
         let last = u16::try_from(self.shared.shards.len()).unwrap_or(u16::MAX);
         let earlier = indexes.range(last + 1..).map(|(shard, index)| (*shard, *index)).collect();
         let (shared, log) = (Arc::clone(&self.shared), self.log.clone());
-        tokio::spawn(checkpoint::run(shared, log, self.cold.checkpoints(), earlier));
+        self.supervise("checkpoint", checkpoint::run(shared, log, self.cold.checkpoints(), earlier));
+    }
+
+    /// Runs a task that the node cannot do without: when it panics, the node stops.
+    #[expect(clippy::disallowed_methods, reason = "tasks are started here")]
+    fn supervise(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let (shared, failure) = (Arc::clone(&self.shared), self.failure.clone());
+        tokio::spawn(async move {
+            if let Err(error) = tokio::spawn(task).await
+                && error.is_panic()
+            {
+                failure.set(&shared, &format!("the {name} task panicked"));
+            }
+        });
     }
 
     /// A new data directory gets a vhost and a user.
     async fn first_declarations(&self) -> Result<(), StartError> {
-        let fresh = {
-            let topology = self.shared.topology();
-            topology.vhosts().is_empty() && topology.users().is_empty()
-        };
-        if !fresh {
+        if !self.shared.topology().users().is_empty() {
             return Ok(());
         }
         let security = &self.shared.config.security;

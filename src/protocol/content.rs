@@ -132,12 +132,17 @@ impl Contents {
     }
 
     /// Takes the whole content of the channel out; `old` is one that was taken out before and is read no more.
-    pub(super) fn finish(&mut self, channel: u16, mut old: Content) -> Content {
-        if old.bytes.capacity() <= KEPT_CAPACITY_MAX {
+    pub(super) fn finish(&mut self, channel: u16, old: Content) -> Content {
+        self.keep_spare(old);
+        self.under_way.remove(&channel).unwrap_or_default()
+    }
+
+    /// Keeps the memory of a content that is read no more for the next one, unless it is large.
+    pub(super) fn keep_spare(&mut self, mut old: Content) {
+        if (1..=KEPT_CAPACITY_MAX).contains(&old.bytes.capacity()) {
             old.bytes.clear();
             self.spare = old.bytes;
         }
-        self.under_way.remove(&channel).unwrap_or_default()
     }
 }
 

@@ -202,6 +202,11 @@ impl Inbound {
         self.step(bytes)
     }
 
+    /// Gives back what a large content took; for an owner that has handled all its inputs.
+    pub fn trim(&mut self) {
+        self.contents.keep_spare(std::mem::take(&mut self.handed_out));
+    }
+
     #[inline(never)]
     fn step<'a>(&'a mut self, bytes: &'a [u8]) -> Result<Step<'a>, InboundError> {
         let taken = match self.mode {

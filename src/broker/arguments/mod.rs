@@ -7,7 +7,7 @@ mod value;
 
 pub use equivalence::{Comparison, equivalence};
 pub use settings::{Overflow, QueueSettings, QueueType};
-pub(crate) use value::{erlang_term, type_name};
+pub(crate) use value::{erlang_term, integer, type_name};
 
 /// How RabbitMQ words an object in a refusal, such as `queue 'q' in vhost '/'`.
 #[must_use]

@@ -229,6 +229,7 @@ mod tests {
         let cases = [
             ("x-message-ttl", int(-1), "{value_negative,-1}"),
             ("x-message-ttl", string("1"), "\"expected integer, got longstr\""),
+            ("x-dead-letter-exchange", string(&"x".repeat(256)), "{max_length_exceeded,256}"),
             ("x-message-ttl", AMQPValue::LongLongInt(i64::MAX), "{value_too_big,9223372036854775807}"),
             ("x-expires", int(0), "{value_zero,0}"),
             ("x-expires", int(-1), "{value_negative,-1}"),

@@ -8,6 +8,9 @@ use super::value::{integer, type_name};
 /// Ten years, in milliseconds: the longest time-to-live or expiry RabbitMQ takes.
 const EXPIRY_MAX_MS: i64 = 315_360_000_000;
 
+/// Bytes of an AMQP short string (AMQP 0-9-1, section 4.2.5.3).
+const NAME_BYTES_MAX: usize = 255;
+
 /// One argument of `queue.declare`.
 pub(crate) struct Known {
     pub(crate) name: &'static str,
@@ -29,6 +32,8 @@ pub(crate) enum Check {
     Expiry,
     Priority,
     Text,
+    /// A string that becomes a name on the wire.
+    Name,
     Bool,
     /// A string that needs `x-dead-letter-exchange` beside it.
     DeadLetterKey,
@@ -42,7 +47,7 @@ pub(crate) enum Check {
 pub(crate) const KNOWN: &[Known] = &[
     both("x-expires", Check::Expiry),
     both("x-message-ttl", Check::TimeToLive),
-    both("x-dead-letter-exchange", Check::Text),
+    both("x-dead-letter-exchange", Check::Name),
     both("x-dead-letter-routing-key", Check::DeadLetterKey),
     quorum_only(
         "x-dead-letter-strategy",
@@ -98,10 +103,11 @@ impl Check {
             Self::TimeToLive => number(value).and_then(expiry).err(),
             Self::Priority => number(value).and_then(not_negative).and_then(at_most_255).err(),
             Self::Text => text(value).err(),
+            Self::Name => name(value).err(),
             Self::Bool => {
                 matches!(value, AMQPValue::Boolean(_)).then_some(()).ok_or_else(|| unacceptable(value)).err()
             }
-            Self::DeadLetterKey => text(value).and_then(|_| beside_exchange(arguments)).err(),
+            Self::DeadLetterKey => name(value).and_then(|_| beside_exchange(arguments)).err(),
             Self::OneOf(words, reason) => match text(value) {
                 Ok(word) => (!words.iter().any(|known| known.as_bytes() == word)).then(|| reason.to_owned()),
                 Err(reason) => Some(reason),
@@ -137,6 +143,12 @@ fn text(value: &AMQPValue) -> Result<&[u8], String> {
         AMQPValue::LongString(text) => Ok(text.as_bytes()),
         other => Err(unacceptable(other)),
     }
+}
+
+/// A string that goes out as a short string, which holds 255 bytes.
+fn name(value: &AMQPValue) -> Result<&[u8], String> {
+    let name = text(value)?;
+    if name.len() > NAME_BYTES_MAX { Err(format!("{{max_length_exceeded,{}}}", name.len())) } else { Ok(name) }
 }
 
 fn unacceptable(value: &AMQPValue) -> String {

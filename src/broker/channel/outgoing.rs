@@ -15,6 +15,46 @@ pub struct Confirm {
     pub ranges: Vec<SeqRange>,
 }
 
+impl Confirm {
+    /// Parts the publishes of a batch of so many messages whose places (the first, and how many; ascending) were
+    /// refused: those taken in, and those refused.
+    #[must_use]
+    pub fn part(self, batch_count: u32, refused: &[(u32, u32)]) -> (Self, Self) {
+        let numbered: u64 = self.ranges.iter().map(|(_, count)| count).sum();
+        // Messages from before the channel wanted confirms come first, and have no number.
+        let mut place = u64::from(batch_count).saturating_sub(numbered);
+        let mut parts = [Vec::new(), Vec::new()];
+        for (mut number, count) in self.ranges {
+            let end = place + count;
+            while place < end {
+                let (is_refused, until) = run_at(place, refused);
+                let length = until.min(end) - place;
+                push_range(&mut parts[usize::from(is_refused)], (number, length));
+                (number, place) = (number + length, place + length);
+            }
+        }
+        let [taken, refused] = parts;
+        (Self { ranges: taken, ..self }, Self { ranges: refused, ..self })
+    }
+}
+
+/// Whether a place was refused, and the end of its run of places with the same fate.
+fn run_at(place: u64, refused: &[(u32, u32)]) -> (bool, u64) {
+    let end_of = |(first, count): &(u32, u32)| u64::from(*first) + u64::from(*count);
+    match refused.get(refused.partition_point(|run| end_of(run) <= place)) {
+        Some(run) if u64::from(run.0) <= place => (true, end_of(run)),
+        Some(run) => (false, u64::from(run.0)),
+        None => (false, u64::MAX),
+    }
+}
+
+fn push_range(ranges: &mut Vec<SeqRange>, (number, length): SeqRange) {
+    match ranges.last_mut() {
+        Some((first, count)) if *first + *count == number => *count += length,
+        Some(_) | None => ranges.push((number, length)),
+    }
+}
+
 /// A batch that is complete.
 #[derive(Clone, Debug)]
 pub struct Ready {
@@ -61,10 +101,7 @@ impl Outgoing {
         open.count += 1;
         open.persistent += u32::from(message.persistent);
         if let Some(number) = number {
-            match open.ranges.last_mut() {
-                Some((first, count)) if *first + *count == number => *count += 1,
-                Some(_) | None => open.ranges.push((number, 1)),
-            }
+            push_range(&mut open.ranges, (number, 1));
         }
     }
 
@@ -110,5 +147,35 @@ impl Outgoing {
                 Batch { records: open.records.into(), count: open.count, persistent: open.persistent };
             Ready { target: open.target, batch, confirm }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn publishes_are_parted_by_what_was_refused(
+            unnumbered in 0u32..3,
+            gaps in prop::collection::vec(0u64..2, 0..30),
+            fates in prop::collection::vec(any::<bool>(), 40),
+        ) {
+            let numbers: Vec<u64> = gaps.iter().scan(0, |last, gap| { *last += 1 + gap; Some(*last) }).collect();
+            let count = unnumbered + u32::try_from(numbers.len()).unwrap();
+            let mut confirm = Confirm { channel: 3, epoch: 4, ranges: Vec::new() };
+            numbers.iter().for_each(|number| push_range(&mut confirm.ranges, (*number, 1)));
+            // Runs may touch each other.
+            let refused: Vec<_> = (0..count).filter(|at| fates[*at as usize]).map(|at| (at, 1)).collect();
+            let (taken, nacked) = confirm.part(count, &refused);
+            for (part, wanted) in [(taken, false), (nacked, true)] {
+                let got: Vec<_> = part.ranges.iter().flat_map(|(first, count)| *first..first + count).collect();
+                let places = numbers.iter().zip(&fates[unnumbered as usize..]);
+                let expected: Vec<_> = places.filter(|(_, fate)| **fate == wanted).map(|(number, _)| *number).collect();
+                prop_assert_eq!(got, expected);
+                prop_assert_eq!((part.channel, part.epoch), (3, 4));
+            }
+        }
     }
 }

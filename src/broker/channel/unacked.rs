@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 use crate::broker::ids::Target;
 use crate::broker::queue::{ConsumerId, SeqRange};
 
+/// Settled deliveries kept in the list before it is cleaned.
+const SETTLED_MAX: u64 = 1024;
+
 /// Where a delivery came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source {
@@ -130,6 +133,10 @@ impl Unacked {
         while self.entries.front().is_some_and(|entry| entry.settled) {
             self.entries.pop_front();
         }
+        // One old delivery must not keep the places of all that were settled behind it.
+        if self.entries.len() as u64 > 2 * self.count + SETTLED_MAX {
+            self.entries.retain(|entry| !entry.settled);
+        }
     }
 
     fn note(&mut self, entry: Outstanding, verdict: Verdict) {
@@ -204,5 +211,15 @@ mod tests {
         }
         assert_eq!(unacked.settle(0, true, Verdict::Ack), Some(1));
         assert_eq!(unacked.settle(0, true, Verdict::Ack), Some(0));
+    }
+
+    #[test]
+    fn one_old_delivery_does_not_keep_the_places_of_later_ones() {
+        let mut unacked = unacked(100_000);
+        for tag in 2..=100_000 {
+            assert_eq!(unacked.settle(tag, false, Verdict::Ack), Some(1));
+        }
+        assert!(unacked.entries.len() < 2000, "{} places for one delivery", unacked.entries.len());
+        assert_eq!(unacked.settle(1, false, Verdict::Ack), Some(1));
     }
 }

@@ -1,15 +1,22 @@
-//! The form of a segment in the cold store, version 1, little endian.
+//! The form of a segment in the cold store, little endian.
 //!
 //! - chunk: count u32, the place of each record u32 (ascending), then the records
-//! - descriptor: version u8, has due times u8, span u32, persistent u32, first arrival u64, settled set, transient set
+//! - descriptor: version u8, has due times u8, span u32, persistent u32, first arrival u64, settled set, transient set,
+//!   body lengths
+//!
+//! Version 1 of the descriptor ended before the body lengths: it is read as one that does not know them. A program
+//! that knows version 1 only refuses version 2.
 
 use bytes::Bytes;
 
 use super::bits::Bits;
+use super::lengths::Lengths;
 use super::segment::{Data, Segment, Stored, to_u32, to_usize};
 use crate::broker::batch;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without body lengths.
+const VERSION_1: u8 = 1;
 
 impl Segment {
     /// The chunk for the cold store: the places of the records in it, then the records.
@@ -66,31 +73,32 @@ impl Segment {
         out.extend_from_slice(&self.first_enqueued_ms.to_le_bytes());
         self.settled.put(&mut out);
         self.transient.put(&mut out);
+        self.lengths.put(&mut out);
         out
     }
 
     /// A segment as the cold store describes it; transient messages in it ended with the last run.
     pub(super) fn restore(first: u64, descriptor: &[u8]) -> Option<Self> {
         let (head, mut rest) = descriptor.split_first_chunk::<2>()?;
-        if head[0] != VERSION {
-            return None;
-        }
+        let [version @ (VERSION_1 | VERSION), has_due] = *head else { return None };
         let span = u32::from_le_bytes(take(&mut rest)?);
         first.checked_add(u64::from(span))?;
         let persistent = u32::from_le_bytes(take(&mut rest)?);
         let first_enqueued_ms = u64::from_le_bytes(take(&mut rest)?);
         let mut settled = Bits::take(&mut rest)?;
         let transient = Bits::take(&mut rest)?;
+        let lengths = if version == VERSION_1 { Lengths::Unknown } else { Lengths::take(&mut rest, span)? };
         settled.add_all(&transient);
         Some(Self {
             span,
             alive: span - settled.count(span),
             stored: Stored::Yes,
-            has_due: head[1] != 0,
+            has_due: has_due != 0,
             first_enqueued_ms,
             persistent,
             settled,
             transient,
+            lengths,
             data: Data::Cold,
             ..Self::open(first)
         })

@@ -6,6 +6,7 @@ use super::consumers::Source;
 use super::effect::{Delivery, Effect, Entry, GetReply};
 use super::segment::Segment;
 use super::{Queue, Stored};
+use crate::broker::batch;
 
 /// What left a segment in one round.
 #[derive(Clone, Copy, Debug, Default)]
@@ -175,6 +176,11 @@ impl Queue {
             if spec.no_ack && !all_no_ack {
                 no_ack.extend(entries.iter().map(|entry| entry.seq));
             }
+            if self.limits.counts_bytes() {
+                let records =
+                    entries.iter().filter_map(|entry| data.get(usize::try_from(entry.offset).ok()?..));
+                self.limits.leave(records.map(|record| u64::from(batch::body_length(record))).sum());
+            }
             if !entries.is_empty() {
                 effects.push(Effect::Deliver(Delivery { consumer: spec.id, data: data.clone(), entries }));
             }
@@ -204,7 +210,7 @@ impl Queue {
                 && self.returned.range(segment.first..segment.end()).next().is_none()
         });
         if done {
-            self.messages.change(at, Segment::cool);
+            self.drop_bytes(at);
         }
     }
 
@@ -228,6 +234,7 @@ impl Queue {
         };
         unwatch(segment, seq, &mut self.due);
         let first = segment.first;
+        self.count_body(seq, false);
         let was_returned = self.returned.remove(&seq);
         if !was_returned {
             self.cursor = seq + 1;

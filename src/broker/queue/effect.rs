@@ -14,6 +14,8 @@ pub enum DeathReason {
     Expired,
     /// A consumer refused it without requeue.
     Rejected,
+    /// A length limit left no place for it.
+    MaxLength,
 }
 
 impl DeathReason {
@@ -23,6 +25,7 @@ impl DeathReason {
         match self {
             Self::Expired => "expired",
             Self::Rejected => "rejected",
+            Self::MaxLength => "maxlen",
         }
     }
 }
@@ -93,6 +96,15 @@ pub enum Effect {
         reason: DeathReason,
         /// Its record.
         record: Bytes,
+    },
+    /// Messages of the batch that came last were not taken in: the queue is full.
+    Refused {
+        /// Place of the first one in the batch.
+        place: u32,
+        /// How many, side by side.
+        count: u32,
+        /// Their records.
+        records: Bytes,
     },
     /// Read the chunk that begins with this number; then say [`super::Command::ChunkLoaded`].
     Load(u64),

@@ -71,17 +71,22 @@ impl Queue {
 
     /// Expires a message if it is ready; unacknowledged ones do not expire (RabbitMQ: Time-To-Live).
     fn expire_ready(&mut self, seq: u64, effects: &mut Vec<Effect>) {
-        if !self.is_ready(seq) {
-            return;
+        if self.is_ready(seq) {
+            self.leave_ready(seq, DeathReason::Expired, effects);
         }
+    }
+
+    /// Takes a ready message out of turn, for this reason.
+    pub(super) fn leave_ready(&mut self, seq: u64, reason: DeathReason, effects: &mut Vec<Effect>) {
         if let Some(segment) = self.messages.position(seq).and_then(|at| self.messages.get(at)) {
             unwatch(segment, seq, &mut self.due);
         }
+        self.count_body(seq, false);
         self.returned.remove(&seq);
         self.ready -= 1;
         if self.options.dead_letters {
             self.taken.insert(seq);
-            self.send_dead_letter(seq, DeathReason::Expired, effects);
+            self.send_dead_letter(seq, reason, effects);
         } else {
             self.messages.settle(seq, seq + 1);
         }

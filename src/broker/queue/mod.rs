@@ -14,6 +14,7 @@
 //! - `storing`, `chunk`, `recovery`: the cold store, and the way back from it
 //! - `consumers`, `turns`, `prefetch`: who can take a message, and whose turn it is
 //! - `delivery`, `settling`, `expiry`: what happens to a message
+//! - `limits`, `lengths`: how many messages and bytes may be ready
 
 mod bits;
 mod chunk;
@@ -21,6 +22,8 @@ mod consumers;
 mod delivery;
 mod effect;
 mod expiry;
+mod lengths;
+mod limits;
 mod messages;
 mod prefetch;
 mod recovery;
@@ -40,7 +43,9 @@ pub use effect::{DeathReason, Delivery, Effect, Entry, GetReply, SeqRange};
 pub use prefetch::SharedPrefetch;
 pub use storing::ChunkWrite;
 
+use super::arguments::Overflow;
 use super::batch::Batch;
+use limits::Limits;
 use messages::Messages;
 use segment::Stored;
 
@@ -62,6 +67,12 @@ pub struct Options {
     pub dead_letters: bool,
     /// Only the oldest consumer is served.
     pub single_active_consumer: bool,
+    /// Messages that may be ready.
+    pub max_length: Option<u64>,
+    /// Bytes of bodies that may be ready.
+    pub max_length_bytes: Option<u64>,
+    /// What gives way at these limits.
+    pub overflow: Overflow,
 }
 
 /// What can happen to a queue.
@@ -118,6 +129,7 @@ pub struct Queue {
     waiting: HashMap<u64, Vec<(u64, DeathReason)>>,
     ready: u64,
     unacked: u64,
+    limits: Limits,
     /// At the last checkpoint every number below this was in a chunk or settled.
     stored_below: u64,
     /// Numbers below this may have been delivered by an earlier run.
@@ -154,9 +166,12 @@ impl Queue {
         queue
     }
 
-    /// Gives the queue its declaration (also after [`Self::default`], which recovery fills first).
+    /// Gives the queue its declaration (also after [`Self::default`], which recovery fills first); before anything is
+    /// delivered.
     pub fn set_options(&mut self, options: Options) {
         self.consumers.set_single_active(options.single_active_consumer);
+        self.limits = Limits::of(&options);
+        self.count_all();
         self.options = options;
     }
 
@@ -187,22 +202,32 @@ impl Queue {
     pub fn apply(&mut self, command: Command, now_ms: u64, effects: &mut Vec<Effect>) {
         if let Command::Enqueue(batch) = command {
             self.expire(now_ms, effects);
-            let first = self.enqueue(&batch, effects);
-            // Whoever waits gets a message before its time to live is looked at: it may be 0.
-            self.hand_out(effects);
-            self.note_dues(first, &batch);
-            self.expire(now_ms, effects);
+            if self.limits.may_refuse() {
+                self.take_in_what_fits(&batch, now_ms, effects);
+            } else {
+                self.take_in(&batch, now_ms, effects);
+            }
         } else {
             self.carry_out(command, now_ms, effects);
             self.expire(now_ms, effects);
             self.hand_out(effects);
         }
+        // Whoever waits gets a message before the limits are looked at: they may be 0.
+        self.drop_excess(effects);
         self.report(effects);
         debug_assert_eq!(
             self.messages.alive,
             self.ready + self.unacked + self.taken.len() as u64,
             "every message is ready, unacknowledged or on its way to the dead-letter exchange"
         );
+    }
+
+    fn take_in(&mut self, batch: &Batch, now_ms: u64, effects: &mut Vec<Effect>) {
+        let first = self.enqueue(batch, effects);
+        // Whoever waits gets a message before its time to live is looked at: it may be 0.
+        self.hand_out(effects);
+        self.note_dues(first, batch);
+        self.expire(now_ms, effects);
     }
 
     fn carry_out(&mut self, command: Command, now_ms: u64, effects: &mut Vec<Effect>) {
@@ -247,6 +272,9 @@ impl Queue {
         let passing = self.ready == 0 && self.consumers.any_ready();
         let first = self.messages.push(batch, passing);
         self.ready += u64::from(batch.count);
+        if self.limits.counts_bytes() {
+            self.count_batch(batch);
+        }
         if self.options.durable && batch.persistent > 0 {
             let records = batch.records.clone();
             effects.push(Effect::LogEnqueue { first, count: batch.count, records });

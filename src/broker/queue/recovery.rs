@@ -75,6 +75,7 @@ impl Queue {
     /// Ends the replay. After a crash nobody knows what was delivered, so everything may have been.
     pub fn recovered(&mut self, delivered_below: Option<u64>, due_far_ms: Option<u64>, now_ms: u64) {
         self.messages.seal_all();
+        self.count_all();
         self.redelivered_below = delivered_below.unwrap_or(self.messages.next_seq);
         self.due = std::mem::take(&mut self.due).into_iter().filter(|(_, seq)| self.is_ready(*seq)).collect();
         self.due_far_ms = due_far_ms;

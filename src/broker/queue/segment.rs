@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::bits::Bits;
+use super::lengths::Lengths;
 use crate::broker::batch;
 
 /// A segment under construction is closed at this size.
@@ -53,6 +54,8 @@ pub(super) struct Segment {
     pub(super) settled: Bits,
     /// Known only of what went to the cold store.
     pub(super) transient: Bits,
+    /// Known only of what went to the cold store, where the queue counts bytes.
+    pub(super) lengths: Lengths,
     pub(super) data: Data,
     /// Byte offset of each record in the data, one behind the other without gaps; empty when cold.
     pub(super) offsets: Vec<u32>,
@@ -74,6 +77,7 @@ impl Segment {
             persistent: 0,
             settled: Bits::default(),
             transient: Bits::default(),
+            lengths: Lengths::default(),
             data: Data::Open(Vec::new()),
             offsets: Vec::new(),
             places: Vec::new(),
@@ -226,6 +230,32 @@ impl Segment {
         self.bytes().get(to_usize(offset)..to_usize(offset + length))
     }
 
+    /// The length of a message's body: from its record, or as noted by [`Self::measure`]; else 0.
+    pub(super) fn body_length(&self, seq: u64) -> u64 {
+        let length = self.record(seq).map_or_else(|| self.lengths.get(self.place(seq)), batch::body_length);
+        u64::from(length)
+    }
+
+    /// The bytes of the bodies that are not settled.
+    pub(super) fn body_bytes(&self) -> u64 {
+        self.alive().map(|seq| self.body_length(seq)).sum()
+    }
+
+    /// Whether body lengths can be told without reading the chunk.
+    pub(super) fn is_measured(&self) -> bool {
+        self.is_hot() || self.lengths != Lengths::Unknown
+    }
+
+    /// Notes the body lengths, for the time when the bytes are in the cold store only. For a segment in memory that
+    /// grows no more.
+    pub(super) fn measure(&mut self) {
+        if self.is_hot() && self.lengths == Lengths::Unknown {
+            let lengths =
+                self.alive().map(|seq| (self.place(seq), self.record(seq).map_or(0, batch::body_length)));
+            self.lengths = Lengths::of(lengths.collect(), self.span);
+        }
+    }
+
     /// What it costs in memory.
     pub(super) fn hot_bytes(&self) -> usize {
         let data = match &self.data {
@@ -234,7 +264,7 @@ impl Segment {
             Data::Cold => 0,
         };
         let index = (self.offsets.capacity() + self.places.capacity()) * 4;
-        data + index + self.settled.bytes() + self.transient.bytes()
+        data + index + self.settled.bytes() + self.transient.bytes() + self.lengths.bytes()
     }
 
     /// Whether a restart must bring something of it back.

@@ -24,6 +24,7 @@ impl Queue {
         for seq in delivered(ranges, self.cursor) {
             if self.is_unacked(seq) {
                 self.returned.insert(seq);
+                self.count_body(seq, true);
                 self.watch_again(seq, effects);
                 count += 1;
             }
@@ -61,6 +62,7 @@ impl Queue {
         }
         self.ready -= self.messages.settle(from, self.messages.next_seq);
         self.cursor = self.messages.next_seq;
+        self.limits.ready_bytes = 0;
         self.due.clear();
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::effect::Effect;
-use super::segment::{Segment, Stored};
+use super::segment::{ADOPT_BYTES, Segment, Stored};
 use super::{Queue, expiry::NEAR_MS};
 
 /// Chunks read ahead of the cursor.
@@ -73,6 +73,9 @@ impl Queue {
     /// Frees about `wanted` bytes: drops what is stored already, gives back what must be written first.
     pub fn spill(&mut self, wanted: usize, now_ms: u64) -> Vec<ChunkWrite> {
         let goal = self.messages.hot_bytes().saturating_sub(wanted);
+        if !self.consumers.any_ready() && self.messages.hot_bytes() >= ADOPT_BYTES {
+            self.messages.seal_last();
+        }
         let mut writes = Vec::new();
         let mut writing = 0;
         for at in self.coldest_first() {
@@ -108,13 +111,15 @@ impl Queue {
         let current = self.messages.position_from(self.cursor);
         let is_candidate =
             |at: &usize| self.messages.get(*at).is_some_and(|segment| segment.is_hot() && !segment.is_open());
-        let ahead = (current.saturating_add(READ_AHEAD + 1)..count).rev();
+        let kept = if self.consumers.any_ready() { READ_AHEAD + 1 } else { 0 };
+        let ahead = (current.saturating_add(kept)..count).rev();
         ahead.chain(0..current.min(count)).filter(is_candidate).collect()
     }
 
+    /// Whether a segment is about to be delivered; without a consumer that can take anything, none is.
     fn near_cursor(&self, at: usize) -> bool {
         let current = self.messages.position_from(self.cursor);
-        (current..=current + READ_AHEAD).contains(&at)
+        self.consumers.any_ready() && (current..=current + READ_AHEAD).contains(&at)
     }
 
     fn cool(&mut self, at: usize, now_ms: u64) {
@@ -125,14 +130,29 @@ impl Queue {
                 self.due_far_ms = Some(self.due_far_ms.map_or(entry.0, |due_ms| due_ms.min(entry.0)));
             }
         }
-        self.messages.change(at, Segment::cool);
+        self.drop_bytes(at);
+    }
+
+    /// Drops the bytes of a segment that the cold store has.
+    pub(super) fn drop_bytes(&mut self, at: usize) {
+        let counts_bytes = self.limits.counts_bytes();
+        self.messages.change(at, |segment| {
+            if counts_bytes {
+                segment.measure();
+            }
+            segment.cool();
+        });
     }
 
     fn write_of(&mut self, at: usize) -> ChunkWrite {
+        let counts_bytes = self.limits.counts_bytes();
         self.messages.change(at, |segment| {
             segment.stored = Stored::Writing;
             segment.dirty = false;
             segment.note_transient();
+            if counts_bytes {
+                segment.measure();
+            }
             ChunkWrite {
                 first: segment.first,
                 descriptor: segment.descriptor(),

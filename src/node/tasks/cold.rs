@@ -62,10 +62,10 @@ impl ColdThreads {
         let threads = vec![
             std::thread::Builder::new()
                 .name("cold-writer".to_owned())
-                .spawn(move || run_writer(&writer, &writes, &failed))?,
+                .spawn(move || guarded(&failed, || run_writer(&writer, &writes, &failed)))?,
             std::thread::Builder::new()
                 .name("cold-reader".to_owned())
-                .spawn(move || run_reader(&store, &reads, &on_failure))?,
+                .spawn(move || guarded(&on_failure, || run_reader(&store, &reads, &on_failure)))?,
         ];
         Ok(Self { write, read, threads })
     }
@@ -180,6 +180,13 @@ impl ColdLink {
 
     pub(crate) fn load_due(&self, queue: QueueId, from_ms: u64, to_ms: u64) {
         let _ = self.read.send(Read::Dues(Arc::clone(&self.shard), queue, from_ms, to_ms));
+    }
+}
+
+/// A thread that panics must not leave others waiting.
+fn guarded(on_failure: &impl Fn(StorageError), run: impl FnOnce()) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+        on_failure(StorageError::Cold { action: "go on", reason: "its thread panicked".to_owned() });
     }
 }
 

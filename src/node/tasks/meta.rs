@@ -1,8 +1,10 @@
 //! The meta task: applies every change of the topology in one order, logs what is durable, tells the shards.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::cold::ColdLink;
 use super::shard::record;
@@ -21,6 +23,8 @@ pub(crate) struct Meta {
     pub(crate) cold: ColdLink,
     /// The last log index given out.
     pub(crate) index: u64,
+    /// A checkpoint that waits for the log.
+    pub(crate) checkpoint: Option<oneshot::Sender<u64>>,
 }
 
 impl Meta {
@@ -33,7 +37,7 @@ impl Meta {
             for input in inputs.drain(..) {
                 self.handle(input).await;
             }
-            self.cold.send();
+            self.send_synced();
             tokio::task::consume_budget().await;
         }
     }
@@ -49,29 +53,39 @@ impl Meta {
             }
             MetaInput::Drop(id) => self.drop_queue(id).await,
             MetaInput::Synced(index) => self.shared.meta_is_synced(index),
-            MetaInput::Checkpoint(reply) => {
-                self.cold.send();
-                let _ = reply.send(self.index);
-            }
+            MetaInput::Checkpoint(reply) => self.checkpoint = Some(reply),
         }
     }
 
     async fn apply(&mut self, command: Command) -> Result<Applied, Refusal> {
         let declares = matches!(command, Command::DeclareQueue { .. });
-        let (result, version) = {
-            let mut topology = self.shared.topology_mut();
-            (topology.apply(command), topology.version())
+        let shared = Arc::clone(&self.shared);
+        let (outcome, index) = {
+            // Nobody may route to a queue before its shard and the log know it: what is published there would be lost.
+            let mut topology = shared.topology_mut();
+            let outcome = topology.apply(command)?;
+            let index = self.keep(&outcome);
+            if let Some(queue) = outcome.queue.as_ref().filter(|_| declares && outcome.created) {
+                shared.shard(queue.target()).push(ShardInput::Create(Arc::clone(queue)));
+            }
+            shared.set_version(topology.version());
+            (outcome, index)
         };
-        let outcome = result?;
-        self.shared.set_version(version);
-        if let Some(queue) = outcome.queue.as_ref().filter(|_| declares && outcome.created) {
-            self.shared.shard(queue.target()).push(ShardInput::Create(Arc::clone(queue)));
-        }
         for queue in &outcome.deleted_queues {
             self.delete_in_shard(queue, DeleteIf::default()).await;
         }
-        let index = self.keep(&outcome);
         Ok(Applied { outcome, index })
+    }
+
+    /// Hands rows to the cold store once the log has them: the store must never be ahead of the log.
+    fn send_synced(&mut self) {
+        if self.shared.meta_synced.load(Ordering::SeqCst) < self.index {
+            return;
+        }
+        self.cold.send();
+        if let Some(reply) = self.checkpoint.take() {
+            let _ = reply.send(self.index);
+        }
     }
 
     /// Logs what has to survive. Gives the index to wait for, 0 when there is none.

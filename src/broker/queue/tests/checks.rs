@@ -40,12 +40,15 @@ impl World {
         assert_eq!(queue.ready, all.filter(|seq| queue.is_ready(*seq)).count() as u64);
         assert!(queue.returned.iter().all(|seq| *seq < queue.cursor && queue.messages.is_alive(*seq)));
         assert!(queue.taken.iter().all(|seq| queue.messages.is_alive(*seq) && !queue.is_ready(*seq)));
-        assert!(queue.due.iter().all(|(_, seq)| queue.is_ready(*seq)), "only ready messages expire");
+        let limited = self.options.max_length.is_some() || self.options.max_length_bytes.is_some();
+        let expires = |seq: u64| queue.is_ready(seq) || limited && !queue.messages.is_alive(seq);
+        assert!(queue.due.iter().all(|(_, seq)| expires(*seq)), "only ready messages expire");
     }
 
-    /// Every message is where the model says. What may expire without a word is looked up in the queue.
+    /// Every message is where the model says. What may expire or be dropped without a word is looked up in the queue.
     fn check_states(&mut self) {
         let (queue, dead_letters) = (&self.queue, self.options.dead_letters);
+        let (mut left, mut dropped) = (Vec::new(), Vec::new());
         for (seq, told) in &mut self.model {
             let state = if !queue.messages.is_alive(*seq) {
                 State::Settled
@@ -60,10 +63,10 @@ impl World {
                 (State::Held(_), State::Held(_)) => {}
                 (State::Ready, State::Settled | State::Taken) if told.state != state => {
                     let due_ms = due_of(told, self.options.message_ttl_ms);
-                    assert!(
-                        due_ms.is_some_and(|due_ms| due_ms <= self.now_ms),
-                        "message {seq} expired early"
-                    );
+                    if due_ms.is_none_or(|due_ms| due_ms > self.now_ms) {
+                        dropped.push(*seq);
+                    }
+                    left.push(*seq);
                     assert_eq!(state == State::Taken, dead_letters);
                     told.state = state;
                 }
@@ -72,6 +75,7 @@ impl World {
         }
         let alive = self.model.values().filter(|told| told.state != State::Settled).count() as u64;
         assert_eq!(alive, queue.messages.alive, "no message is unknown");
+        self.check_drops(&left, &dropped);
     }
 
     /// What was delivered was in front of everything that is ready still.
@@ -107,7 +111,7 @@ impl World {
     }
 }
 
-fn due_of(told: &super::world::Told, ttl_ms: Option<u64>) -> Option<u64> {
+pub(super) fn due_of(told: &super::world::Told, ttl_ms: Option<u64>) -> Option<u64> {
     let (message, _) = crate::broker::batch::read(&told.record).unwrap();
     let ttl = ttl_ms.map(|ttl_ms| message.enqueued_ms + ttl_ms + u64::from(ttl_ms > 0));
     [told.due_ms, ttl].into_iter().flatten().min()

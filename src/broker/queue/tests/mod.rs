@@ -1,5 +1,6 @@
 //! Tests of the queue: each behaviour by itself, then random histories against a small model.
 //!
+//! - `limits`: length limits, and what must hold with them
 //! - `world`: a queue with everything around it: consumers, a clock, a log, a cold store
 //! - `model`: what must hold after every command of a random history
 //! - `recovery`: crashes in the middle of random histories
@@ -9,6 +10,7 @@ mod checks;
 mod cold;
 mod delivery;
 mod expiry;
+mod limits;
 mod model;
 mod recovery;
 mod settling;

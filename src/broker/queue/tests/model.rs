@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::world::{State, Verdict, World, message};
+use crate::broker::arguments::Overflow;
 use crate::broker::batch::Message;
 use crate::broker::queue::{Command, GETTER, Options};
 
@@ -61,9 +62,26 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
 
 pub(super) fn options(durable: bool) -> impl Strategy<Value = Options> {
     let ttl = prop_oneof![4 => Just(None), 1 => prop_oneof![Just(0u64), 50u64..300].prop_map(Some)];
-    (ttl, any::<bool>(), prop::bool::weighted(0.2)).prop_map(move |(message_ttl_ms, dead_letters, single)| {
-        let single_active_consumer = single;
-        Options { durable, message_ttl_ms, dead_letters, single_active_consumer, ..Options::default() }
+    let plain = (ttl, any::<bool>(), prop::bool::weighted(0.2));
+    (plain, limits()).prop_map(move |((message_ttl_ms, dead_letters, single_active_consumer), limits)| {
+        Options { durable, message_ttl_ms, dead_letters, single_active_consumer, ..limits }
+    })
+}
+
+fn limits() -> impl Strategy<Value = Options> {
+    let length = prop_oneof![3 => Just(None), 2 => (0u64..12).prop_map(Some)];
+    let bytes =
+        prop_oneof![3 => Just(None), 1 => (0u64..600).prop_map(Some), 2 => (5000u64..60_000).prop_map(Some)];
+    let overflow = prop_oneof![
+        Just(Overflow::DropHead),
+        Just(Overflow::RejectPublish),
+        Just(Overflow::RejectPublishDlx)
+    ];
+    (length, bytes, overflow).prop_map(|(max_length, max_length_bytes, overflow)| Options {
+        max_length,
+        max_length_bytes,
+        overflow,
+        ..Options::default()
     })
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::broker::arguments::Overflow;
 use crate::broker::batch::{self, Batch, Message};
 use crate::broker::queue::{
     ChunkWrite, Command, ConsumerId, ConsumerSpec, DeathReason, Delivery, Effect, GETTER, GetReply, Options,
@@ -60,6 +61,8 @@ pub(super) struct World {
     pub(super) got: Vec<GetReply>,
     pub(super) letters: Vec<(u64, DeathReason)>,
     pub(super) ends: Vec<Effect>,
+    /// Bodies that were refused.
+    pub(super) refused: Vec<Vec<u8>>,
 }
 
 impl World {
@@ -86,6 +89,7 @@ impl World {
             got: Vec::new(),
             letters: Vec::new(),
             ends: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -96,6 +100,7 @@ impl World {
         self.queue.apply(command, self.now_ms, &mut effects);
         effects.into_iter().for_each(|effect| self.carry_out(effect));
         self.check();
+        self.check_limits();
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -118,6 +123,7 @@ impl World {
             }
             Effect::LoadDue(from_ms, to_ms) => self.due_loads.push_back((from_ms, to_ms)),
             Effect::Unused | Effect::Expired => self.ends.push(effect),
+            Effect::Refused { .. } => panic!("only publishes are refused"),
         }
     }
 
@@ -149,16 +155,32 @@ impl World {
     }
 
     pub(super) fn publish(&mut self, messages: &[Message<'_>]) {
+        if self.options.overflow != Overflow::DropHead {
+            // What is left is what the messages must find a place beside.
+            self.apply(Command::Tick);
+        }
         let mut records = Vec::new();
-        for (seq, message) in (self.queue.messages.next_seq..).zip(messages) {
-            let start = records.len();
-            message.put(&mut records);
-            let record = Bytes::copy_from_slice(&records[start..]);
+        messages.iter().for_each(|message| message.put(&mut records));
+        let batch = Batch::check(records.into()).unwrap();
+        let (first, before) = (self.queue.messages.next_seq, self.ready());
+        self.moved.clear();
+        let mut effects = Vec::new();
+        self.queue.apply(Command::Enqueue(batch.clone()), self.now_ms, &mut effects);
+        let refused = take_refused(&mut effects, &batch);
+        let mut seq = first;
+        for (message, record) in messages.iter().zip(split(&batch.records)) {
+            if refused.contains(&record.as_ptr()) {
+                self.refused.push(message.body.to_vec());
+                continue;
+            }
             let told = Told { state: State::Ready, record, due_ms: message.due_ms, was_delivered: false };
             self.model.insert(seq, told);
+            seq += 1;
         }
-        let batch = Batch::check(records.into()).unwrap();
-        self.apply(Command::Enqueue(batch));
+        effects.into_iter().for_each(|effect| self.carry_out(effect));
+        self.check_refusals(messages, before, seq - first);
+        self.check();
+        self.check_limits();
     }
 
     /// Publishes one batch of persistent messages with these bytes as bodies.
@@ -331,6 +353,29 @@ pub(super) enum Verdict {
     Ack,
     Requeue,
     Reject,
+}
+
+/// The records of a batch.
+fn split(records: &Bytes) -> Vec<Bytes> {
+    let (mut at, mut split) = (0, Vec::new());
+    while let Some((_, length)) = batch::read(&records[at..]) {
+        split.push(records.slice(at..at + length));
+        at += length;
+    }
+    split
+}
+
+/// Takes the refusals out; gives where in the batch the refused records are.
+fn take_refused(effects: &mut Vec<Effect>, batch: &Batch) -> Vec<*const u8> {
+    let mut refused = Vec::new();
+    for effect in effects.extract_if(.., |effect| matches!(effect, Effect::Refused { .. })) {
+        let Effect::Refused { place, count, records } = effect else { continue };
+        let (all, these) = (split(&batch.records), split(&records));
+        let place = place as usize;
+        assert_eq!(these, all[place..place + count as usize]);
+        refused.extend(these.iter().map(|record| record.as_ptr()));
+    }
+    refused
 }
 
 pub(super) fn message(body: &[u8], enqueued_ms: u64) -> Message<'_> {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, basic, queue};
-use amq_protocol::types::{AMQPValue, FieldTable};
+use amq_protocol::types::FieldTable;
 use bytes::Bytes;
 
 use super::declare::{generate, unimplemented};
 use super::session::Session;
-use crate::broker::arguments::type_name;
+use crate::broker::arguments::{integer, object_text, type_name};
 use crate::broker::batch;
 use crate::broker::channel::consumers::Consumer;
 use crate::broker::channel::unacked::Source;
@@ -69,7 +69,7 @@ impl Session {
             return Err(Refusal::connection(ReplyCode::NotAllowed, text));
         }
         let entry = self.find_queue(name)?;
-        let spec = self.consumer_spec(number, &consume)?;
+        let spec = self.consumer_spec(number, &consume, &entry)?;
         let (id, window_bytes) = (spec.id, spec.window_bytes);
         let (spec, link) = (Box::new(spec), Arc::clone(&self.link));
         let taken =
@@ -89,8 +89,13 @@ impl Session {
         Ok(())
     }
 
-    fn consumer_spec(&mut self, number: u16, consume: &basic::Consume) -> Result<ConsumerSpec, Refusal> {
-        let priority = priority(&consume.arguments)?;
+    fn consumer_spec(
+        &mut self,
+        number: u16,
+        consume: &basic::Consume,
+        entry: &QueueEntry,
+    ) -> Result<ConsumerSpec, Refusal> {
+        let priority = priority(&consume.arguments, entry)?;
         let window = self.shared.config.limits.outbox_bytes / (self.consumers.len() + 1);
         let id = self.shared.next_id();
         let channel = self.channel(number)?;
@@ -205,20 +210,12 @@ fn no_queue(entry: &QueueEntry) -> Refusal {
 }
 
 /// `x-priority` (RabbitMQ: Consumer Priorities).
-fn priority(arguments: &FieldTable) -> Result<i32, Refusal> {
+fn priority(arguments: &FieldTable, entry: &QueueEntry) -> Result<i32, Refusal> {
     let Some(value) = arguments.inner().get("x-priority") else { return Ok(0) };
-    let number = match value {
-        AMQPValue::ShortShortInt(number) => i64::from(*number),
-        AMQPValue::ShortShortUInt(number) => i64::from(*number),
-        AMQPValue::ShortInt(number) => i64::from(*number),
-        AMQPValue::ShortUInt(number) => i64::from(*number),
-        AMQPValue::LongInt(number) => i64::from(*number),
-        AMQPValue::LongUInt(number) => i64::from(*number),
-        AMQPValue::LongLongInt(number) => *number,
-        _ => {
-            let text = format!("invalid arg 'x-priority': {{unacceptable_type,{}}}", type_name(value));
-            return Err(Refusal::channel(ReplyCode::PreconditionFailed, text));
-        }
-    };
+    let number = integer(value).ok_or_else(|| {
+        let (queue, found) = (object_text("queue", &entry.name, &entry.vhost), type_name(value));
+        let text = format!("invalid arg 'x-priority' for {queue}: \"expected integer, got {found}\"");
+        Refusal::channel(ReplyCode::PreconditionFailed, text)
+    })?;
     Ok(i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX }))
 }

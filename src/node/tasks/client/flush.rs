@@ -11,7 +11,9 @@ use crate::node::links::ShardInput;
 
 /// A larger buffer is given back when it is empty.
 const KEEP_BYTES: usize = 256 * 1024;
-/// What was written is cut off the front of the buffer when it is this much.
+/// So many outboxes may wait before the peer's requests do.
+const CLOGGED: usize = 4;
+/// What was written is cut off the front of the buffer when it is this much, and more than what is left.
 const CUT_BYTES: usize = 1024 * 1024;
 
 impl Session {
@@ -19,7 +21,7 @@ impl Session {
     pub(super) fn hold_until_synced(&mut self, index: u64) {
         if index > self.shared.meta_synced.load(Ordering::SeqCst) {
             self.barriers.push_back((self.out.buf.len(), index));
-            self.shared.wait_for_meta(Arc::clone(&self.link));
+            self.shared.wait_for_meta(index, Arc::clone(&self.link));
         }
     }
 
@@ -31,6 +33,11 @@ impl Session {
     /// Whether bytes wait that may go.
     pub(super) fn wants_to_write(&self) -> bool {
         self.written < self.limit()
+    }
+
+    /// Whether the peer takes so little that it must not ask for more.
+    pub(super) fn is_clogged(&self) -> bool {
+        self.out.buf.len() - self.written > CLOGGED * self.shared.config.limits.outbox_bytes
     }
 
     fn limit(&self) -> usize {
@@ -68,7 +75,7 @@ impl Session {
                 self.out.buf = Vec::new();
             }
             self.credit_consumers();
-        } else if self.written > CUT_BYTES {
+        } else if self.written > CUT_BYTES && self.written * 2 > self.out.buf.len() {
             let cut = std::mem::take(&mut self.written);
             self.out.buf.drain(..cut);
             self.barriers.iter_mut().for_each(|(offset, _)| *offset -= cut);

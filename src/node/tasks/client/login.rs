@@ -37,6 +37,7 @@ impl Session {
         if self.shared.topology().has_vhost(&vhost) {
             tracing::debug!(connection = self.link.id, peer = %self.peer, user = self.user, vhost, "open");
             self.vhost = vhost;
+            self.was_open = true;
             self.connection.open_ok(&mut self.out);
         } else {
             let refusal = Refusal::connection(ReplyCode::NotAllowed, format!("vhost {vhost} not found"));

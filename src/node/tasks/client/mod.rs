@@ -55,6 +55,8 @@ struct Client {
     session: Session,
     /// The socket has ended or cannot be read: nothing more will come.
     ended: bool,
+    /// Inputs were left because the peer does not take our output; no readiness of the socket tells of them.
+    was_clogged: bool,
 }
 
 /// Why the loop goes round.
@@ -67,7 +69,7 @@ impl Client {
     fn new(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr) -> Self {
         let session = Session::new(shared, peer);
         let inbound = Inbound::new(&session.limits());
-        Self { socket, inbound, read: Vec::new(), consumed: 0, session, ended: false }
+        Self { socket, inbound, read: Vec::new(), consumed: 0, session, ended: false, was_clogged: false }
     }
 
     /// The whole life of a connection. Gives the reason of its end.
@@ -90,6 +92,9 @@ impl Client {
             if !stopping_told && self.session.shared.is_stopping() {
                 stopping_told = true;
                 self.session.fail(&stopping(), (0, 0));
+                continue;
+            }
+            if self.session.may_read() && std::mem::take(&mut self.was_clogged) {
                 continue;
             }
             if let Err(error) = self.wait(stopping_told).await {
@@ -146,7 +151,7 @@ impl Client {
     }
 
     async fn handle_inputs(&mut self) {
-        while self.session.wants_input() {
+        while self.session.wants_input() && !self.session.is_clogged() {
             let Some(bytes) = self.read.get(self.consumed..).filter(|bytes| !bytes.is_empty()) else { break };
             match self.inbound.next(bytes) {
                 Ok(step) => {
@@ -157,12 +162,17 @@ impl Client {
                         None => {}
                     }
                 }
-                Err(error) => self.session.fail_inbound(&error),
+                Err(error) => {
+                    self.session.fail_inbound(&error);
+                    self.session.release_if_failed().await;
+                }
             }
             if let Some(frame_max) = self.session.tuned.take() {
                 self.inbound.set_frame_max(frame_max);
             }
         }
+        self.inbound.trim();
+        self.was_clogged = self.session.is_clogged();
         self.session.hand_over();
     }
 

@@ -18,6 +18,9 @@ use crate::protocol::negotiation::server_properties;
 use crate::protocol::outbound::Outbound;
 use crate::protocol::reply_code::ReplyCode;
 
+/// How long a peer has to take what is written when its connection is over.
+const FLUSH_MS: u64 = 5000;
+
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// One connection without its socket.
@@ -48,6 +51,9 @@ pub(super) struct Session {
     /// A frame size that inbound must be told.
     pub(super) tuned: Option<u32>,
     pub(super) closed: Option<String>,
+    /// When the socket is closed whether the peer has taken everything or not.
+    end_by_ms: Option<u64>,
+    pub(super) was_open: bool,
     pub(super) released: bool,
     pub(super) was_closed_by_client: bool,
     limits: Limits,
@@ -89,6 +95,8 @@ impl Session {
             now_ms,
             tuned: None,
             closed: None,
+            end_by_ms: None,
+            was_open: false,
             released: false,
             was_closed_by_client: false,
             limits,
@@ -101,7 +109,7 @@ impl Session {
 
     /// Whether more bytes may be read.
     pub(super) fn may_read(&self) -> bool {
-        self.full.is_none() && self.wants_input()
+        self.full.is_none() && !self.is_clogged() && self.wants_input()
     }
 
     /// Whether the protocol machine takes inputs.
@@ -113,26 +121,35 @@ impl Session {
         self.connection.on_bytes_received(self.now_ms);
     }
 
-    /// When the protocol machine has to be told the time.
+    /// When the session has to look at the time.
     pub(super) fn next_timeout(&self) -> Option<tokio::time::Instant> {
-        self.connection.next_timeout().map(|at_ms| self.shared.clock.instant_of(at_ms))
+        let at_ms = [self.connection.next_timeout(), self.end_by_ms].into_iter().flatten().min();
+        at_ms.map(|at_ms| self.shared.clock.instant_of(at_ms))
     }
 
     pub(super) fn check_time(&mut self) {
+        if self.full.is_some() || self.is_clogged() {
+            // It is not read from, so its silence says nothing.
+            self.connection.on_bytes_received(self.now_ms);
+        }
         if self.connection.next_timeout().is_some_and(|at_ms| at_ms <= self.now_ms)
             && let Some(Event::Closed(reason)) = self.connection.handle_timeout(self.now_ms, &mut self.out)
         {
+            // A peer that is silent will not take the rest of the output either.
+            self.end_by_ms = Some(self.now_ms);
             self.closed = Some(reason);
         }
     }
 
-    /// The reason when nothing is left to do.
-    pub(super) fn ending(&self, socket_ended: bool) -> Option<String> {
+    /// The reason when nothing is left to do, or nothing can be done any more.
+    pub(super) fn ending(&mut self, socket_ended: bool) -> Option<String> {
         if socket_ended {
             return Some("the peer closed the socket".to_owned());
         }
         let closed = self.connection.is_closed().then(|| "closed".to_owned());
-        self.closed.clone().or(closed).filter(|_| !self.has_output())
+        let reason = self.closed.clone().or(closed)?;
+        let end_by_ms = *self.end_by_ms.get_or_insert(self.now_ms + FLUSH_MS);
+        (!self.has_output() || end_by_ms <= self.now_ms).then_some(reason)
     }
 
     /// Handles one input to its end.
@@ -217,8 +234,8 @@ impl Session {
     }
 
     /// The protocol machine ends connections by itself; what they held must come free at once.
-    async fn release_if_failed(&mut self) {
-        if !self.channels.is_empty() && !self.connection.is_running() {
+    pub(super) async fn release_if_failed(&mut self) {
+        if self.was_open && !self.connection.is_running() {
             self.release().await;
         }
     }

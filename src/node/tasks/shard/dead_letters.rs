@@ -11,11 +11,14 @@ use super::Shard;
 use crate::broker::batch::{self, Batch, Message};
 use crate::broker::dead_letter::{Death, header_after, is_cycle};
 use crate::broker::ids::{QueueId, Target};
-use crate::broker::queue::{Command, DeathReason};
+use crate::broker::queue::DeathReason;
 use crate::broker::topology::{QueueEntry, RouteQuery};
 use crate::node::links::{DeadLetterTicket, ShardInput, Waiter};
 use crate::protocol::properties::Properties;
 use crate::protocol::table;
+
+/// A batch of letters is closed at this size.
+const BATCH_BYTES: usize = 256 * 1024;
 
 /// Dead letters of this round, by target.
 #[derive(Default)]
@@ -30,12 +33,12 @@ struct Open {
     target: Target,
     records: Vec<u8>,
     persistent: u32,
-    tickets: Vec<Arc<DeadLetterTicket>>,
+    tickets: Vec<Option<Arc<DeadLetterTicket>>>,
 }
 
 impl OpenLetters {
-    pub(super) fn arrived(&mut self, index: u64, tickets: Vec<Arc<DeadLetterTicket>>) {
-        self.arrived.extend(tickets.into_iter().map(|ticket| (index, ticket)));
+    pub(super) fn arrived(&mut self, index: u64, tickets: Vec<Option<Arc<DeadLetterTicket>>>) {
+        self.arrived.extend(tickets.into_iter().flatten().map(|ticket| (index, ticket)));
     }
 
     /// Tells the sources of letters that are safe here.
@@ -47,15 +50,16 @@ impl OpenLetters {
         }
     }
 
-    fn put(&mut self, target: Target, message: &Message<'_>, ticket: &Arc<DeadLetterTicket>) {
-        let at = self.open.iter().rposition(|open| open.target.id == target.id).unwrap_or_else(|| {
+    fn put(&mut self, target: Target, message: &Message<'_>, ticket: Option<Arc<DeadLetterTicket>>) {
+        let fits = |open: &Open| open.target.id == target.id && open.records.len() < BATCH_BYTES;
+        let at = self.open.iter().rposition(fits).unwrap_or_else(|| {
             self.open.push(Open { target, records: Vec::new(), persistent: 0, tickets: Vec::new() });
             self.open.len() - 1
         });
         let open = &mut self.open[at];
         message.put(&mut open.records);
         open.persistent += u32::from(message.persistent);
-        open.tickets.push(Arc::clone(ticket));
+        open.tickets.push(ticket);
     }
 }
 
@@ -68,6 +72,21 @@ impl Shard {
         record: &[u8],
         now_ms: u64,
     ) {
+        let (shard, open) = (Arc::clone(&self.mailbox), AtomicU32::new(1));
+        let ticket = Arc::new(DeadLetterTicket { shard, queue: id, seq, open });
+        self.pass_on(id, reason, record, Some(ticket), now_ms);
+    }
+
+    /// Sends a message of this queue on. Its ticket, of which one target stands for all of these, is answered when
+    /// they have it.
+    pub(super) fn pass_on(
+        &mut self,
+        id: QueueId,
+        reason: DeathReason,
+        record: &[u8],
+        ticket: Option<Arc<DeadLetterTicket>>,
+        now_ms: u64,
+    ) {
         let mut targets = std::mem::take(&mut self.letters.targets);
         targets.clear();
         let entry = self.slots.get(&id).map(|slot| Arc::clone(&slot.entry));
@@ -75,14 +94,12 @@ impl Shard {
             entry.as_deref().and_then(|entry| self.letter(entry, reason, record, now_ms, &mut targets));
         match letter {
             Some(letter) if !targets.is_empty() => {
-                let open = AtomicU32::new(u32::try_from(targets.len()).unwrap_or(u32::MAX));
-                let shard = Arc::clone(&self.mailbox);
-                let ticket = Arc::new(DeadLetterTicket { shard, queue: id, seq, open });
+                ticket.iter().for_each(|ticket| ticket.spread(targets.len()));
                 let message = letter.message(now_ms);
-                targets.iter().for_each(|target| self.letters.put(*target, &message, &ticket));
+                targets.iter().for_each(|target| self.letters.put(*target, &message, ticket.clone()));
             }
             // Nobody wants it (RabbitMQ: a missing exchange or route drops it in silence).
-            Some(_) | None => self.mailbox.push(ShardInput::Command(id, Command::DeadLettered(seq))),
+            Some(_) | None => ticket.iter().for_each(|ticket| ticket.done()),
         }
         self.letters.targets = targets;
     }

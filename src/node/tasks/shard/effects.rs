@@ -1,6 +1,7 @@
 //! What queues ask of their shard.
 
 use super::inputs::answer;
+use super::refusals::Refused;
 use super::{Shard, record};
 use crate::broker::ids::QueueId;
 use crate::broker::queue::{Effect, GetReply};
@@ -27,6 +28,9 @@ impl Shard {
                 }
                 Effect::DeadLetter { seq, reason, record } => {
                     self.dead_letter(id, seq, reason, &record, now_ms);
+                }
+                Effect::Refused { place, count, records } => {
+                    self.refused.push(Refused { place, count, records });
                 }
                 Effect::Load(first) => self.cold.load(id, first),
                 Effect::Forget(first) => self.memory.forget(self.index, id, first),

@@ -51,13 +51,15 @@ impl Shard {
 
     fn publish(&mut self, id: QueueId, batch: Batch, waiter: Waiter, now_ms: u64) {
         // A queue that was deleted meanwhile takes its messages with it: nobody is owed anything.
+        let count = batch.count;
         let index = self.apply(id, Command::Enqueue(batch), now_ms).unwrap_or(0);
+        let waiter = if self.refused.is_empty() { waiter } else { self.refuse(id, waiter, count, now_ms) };
         match waiter {
             Waiter::Nobody => {}
             Waiter::Publisher(client, confirm) if index > self.synced => {
                 self.unsynced.push_back((index, client, confirm));
             }
-            Waiter::Publisher(client, confirm) => self.confirmed.push((client, confirm)),
+            Waiter::Publisher(client, confirm) => self.confirmed.push((client, confirm, true)),
             Waiter::DeadLetters(tickets) => self.letters.arrived(index, tickets),
         }
     }
@@ -65,9 +67,10 @@ impl Shard {
     /// Everything up to this index is safe: whoever waited for it is told.
     fn synced(&mut self, index: u64) {
         self.synced = self.synced.max(index);
+        self.memory.synced(self.synced);
         while self.unsynced.front().is_some_and(|(index, ..)| *index <= self.synced) {
             if let Some((_, client, confirm)) = self.unsynced.pop_front() {
-                self.confirmed.push((client, confirm));
+                self.confirmed.push((client, confirm, true));
             }
         }
     }
@@ -140,6 +143,9 @@ pub(crate) fn options_of(entry: &QueueEntry) -> Options {
         expires_ms: entry.settings.expires_ms,
         dead_letters: entry.settings.dead_letter_exchange.is_some(),
         single_active_consumer: entry.settings.single_active_consumer,
+        max_length: entry.settings.max_length,
+        max_length_bytes: entry.settings.max_length_bytes,
+        overflow: entry.settings.overflow,
     }
 }
 

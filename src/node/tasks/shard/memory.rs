@@ -1,6 +1,6 @@
 //! Memory and the cold store: spilling when memory is short, checkpoints when the log is long.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -10,14 +10,21 @@ use super::inputs::answer;
 use crate::broker::ids::QueueId;
 use crate::broker::queue::{ChunkWrite, Command};
 
-/// Queues with less than this in memory are not looked at when memory is short.
-const BIG_BYTES: usize = 512 * 1024;
+/// Queues with less than this in memory are not worth looking at when memory is short.
+const WORTH_BYTES: usize = 16 * 1024;
+/// Queues looked at in one round of spilling.
+const LOOKED_AT_MAX: usize = 256;
+/// Bytes that wait for the log's sync before publishers are held back.
+const LOGGED_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes on their way to the cold store at a time: they are in memory more than once.
 const SPILLING_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Consumers that take this much in a millisecond are worth waiting for, instead of writing to disk.
 const FAST_BYTES_PER_MS: u64 = 20 * 1024;
 /// How long the speed of consumers is measured.
 const SPEED_WINDOW_MS: u64 = 10;
+/// How long publishers wait before it is judged whether that helps, and how long not when it did not.
+const JUDGE_AFTER_MS: u64 = 200;
+const WAIT_AGAIN_MS: u64 = 1000;
 /// Bytes that one round of a checkpoint hands over, so that the shard never stalls.
 const CHECKPOINT_ROUND_BYTES: usize = 4 * 1024 * 1024;
 
@@ -25,30 +32,57 @@ const CHECKPOINT_ROUND_BYTES: usize = 4 * 1024 * 1024;
 pub(super) struct Memory {
     share_bytes: usize,
     hot_bytes: usize,
-    /// Queues worth spilling.
-    big: HashMap<QueueId, usize>,
+    /// Queues worth spilling, by the binary logarithm of what they hold.
+    classes: BTreeMap<u32, HashSet<QueueId>>,
+    /// Chunks on their way out of memory.
+    spilling: usize,
+    /// What the log was given and has not synced: (index, bytes).
+    logged: VecDeque<(u64, usize)>,
+    logged_bytes: usize,
     /// Chunks to be deleted once the log is synced up to an index: until then they may be all there is.
     forgotten: VecDeque<(u64, QueueId, u64)>,
     checkpoint: Option<Checkpoint>,
     drain: Drain,
 }
 
-/// How fast consumers take messages out.
+/// How fast consumers take messages out, and whether waiting for them helps.
 #[derive(Default)]
 struct Drain {
     delivered_bytes: u64,
     since_ms: u64,
     is_fast: bool,
+    /// Memory in use when it was last judged whether waiting helps.
+    judged_bytes: usize,
+    judged_ms: u64,
+    /// Waiting did not help: not again before this.
+    not_before_ms: u64,
 }
 
 impl Drain {
-    fn measure(&mut self, now_ms: u64) {
+    /// Whether publishers should wait for consumers.
+    fn is_worth_waiting(&mut self, now_ms: u64, hot_bytes: usize) -> bool {
         let elapsed_ms = now_ms.saturating_sub(self.since_ms);
         if elapsed_ms >= SPEED_WINDOW_MS {
             self.is_fast = self.delivered_bytes / elapsed_ms >= FAST_BYTES_PER_MS;
             self.delivered_bytes = 0;
             self.since_ms = now_ms;
         }
+        if now_ms.saturating_sub(self.judged_ms) >= JUDGE_AFTER_MS {
+            // Consumers of other queues may be fast while the memory is somebody else's.
+            if self.judged_bytes > 0 && hot_bytes >= self.judged_bytes {
+                self.not_before_ms = now_ms + WAIT_AGAIN_MS;
+            }
+            self.judged_bytes = hot_bytes;
+            self.judged_ms = now_ms;
+        }
+        self.is_fast && now_ms >= self.not_before_ms
+    }
+
+    /// Memory is within its share.
+    fn reset(&mut self, now_ms: u64) {
+        self.judged_bytes = 0;
+        self.judged_ms = now_ms;
+        self.not_before_ms = 0;
     }
 }
 
@@ -64,7 +98,10 @@ impl Memory {
         Self {
             share_bytes,
             hot_bytes: 0,
-            big: HashMap::new(),
+            classes: BTreeMap::new(),
+            spilling: 0,
+            logged: VecDeque::new(),
+            logged_bytes: 0,
             forgotten: VecDeque::new(),
             checkpoint: None,
             drain: Drain::default(),
@@ -82,10 +119,34 @@ impl Memory {
 
     pub(super) fn changed(&mut self, id: QueueId, before: usize, after: usize) {
         self.hot_bytes = self.hot_bytes + after - before;
-        if after >= BIG_BYTES {
-            self.big.insert(id, after);
-        } else if before >= BIG_BYTES {
-            self.big.remove(&id);
+        let (before, after) = (class(before), class(after));
+        if before == after {
+            return;
+        }
+        if let Some(queues) = before.and_then(|class| self.classes.get_mut(&class)) {
+            queues.remove(&id);
+        }
+        if let Some(class) = after {
+            self.classes.entry(class).or_default().insert(id);
+        }
+    }
+
+    /// The queues with most in memory.
+    fn biggest(&self) -> Vec<QueueId> {
+        self.classes.values().rev().flatten().take(LOOKED_AT_MAX).copied().collect()
+    }
+
+    /// The log was given so much in this round.
+    pub(super) fn logged(&mut self, index: u64, bytes: usize) {
+        self.logged.push_back((index, bytes));
+        self.logged_bytes += bytes;
+    }
+
+    /// The log is synced up to this index.
+    pub(super) fn synced(&mut self, synced: u64) {
+        while let Some((_, bytes)) = self.logged.front().copied().filter(|(index, _)| *index <= synced) {
+            self.logged.pop_front();
+            self.logged_bytes -= bytes;
         }
     }
 
@@ -105,29 +166,33 @@ impl Memory {
 
 impl Shard {
     /// Over its share of memory a shard lets fast consumers catch up while publishers wait; otherwise it moves the
-    /// coldest messages out, and holds publishers back only when that is too slow.
+    /// coldest messages out, and holds publishers back only when that, or the log, is too slow.
     pub(super) fn spill(&mut self, now_ms: u64) {
         let memory = &mut self.memory;
-        memory.drain.measure(now_ms);
         let over = memory.hot_bytes > memory.share_bytes;
-        let wait_for_consumers = over && memory.drain.is_fast;
+        if !over {
+            memory.drain.reset(now_ms);
+        }
+        let wait_for_consumers = over && memory.drain.is_worth_waiting(now_ms, memory.hot_bytes);
         if over && !wait_for_consumers {
             self.spill_biggest(now_ms);
         }
-        let is_full = self.memory.hot_bytes > self.memory.share_bytes.saturating_mul(2);
-        self.mailbox.set_paused(wait_for_consumers || is_full);
+        let memory = &self.memory;
+        // What cannot be moved out, however much it is, must not hold publishers back for ever.
+        let wait_for_disk = memory.hot_bytes > memory.share_bytes.saturating_mul(2) && memory.spilling > 0;
+        let wait_for_log = memory.logged_bytes > LOGGED_BYTES_MAX;
+        self.mailbox.set_paused(wait_for_consumers || wait_for_disk || wait_for_log);
     }
 
     fn spill_biggest(&mut self, now_ms: u64) {
         let mut wanted = self.memory.wanted().min(SPILLING_BYTES_MAX);
-        let mut big: Vec<_> = self.memory.big.iter().map(|(id, bytes)| (*bytes, *id)).collect();
-        big.sort_unstable();
-        for (bytes, id) in big.into_iter().rev() {
+        for id in self.memory.biggest() {
             if wanted == 0 {
                 break;
             }
-            self.spill_queue(id, wanted, now_ms);
-            wanted = wanted.saturating_sub(bytes);
+            let wanted_here = wanted;
+            wanted = wanted.saturating_sub(self.slots.get(&id).map_or(0, |slot| slot.hot_bytes));
+            self.spill_queue(id, wanted_here, now_ms);
         }
     }
 
@@ -138,11 +203,13 @@ impl Shard {
             // By its row a restart finds what a transient queue left in the cold store.
             self.cold.batch().put_queue(id.0, &slot.queue.row());
         }
+        self.memory.spilling += chunks.len();
         chunks.into_iter().for_each(|chunk| self.cold.store(id, chunk, true));
         self.note(id);
     }
 
     pub(super) fn chunk_stored(&mut self, id: QueueId, first: u64, spilling: bool, now_ms: u64) {
+        self.memory.spilling -= usize::from(spilling);
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.queue.chunk_stored(first, spilling, now_ms);
             self.note(id);
@@ -209,4 +276,9 @@ impl Shard {
 
 fn size_of_write(chunk: &ChunkWrite) -> usize {
     chunk.descriptor.len() + chunk.data.as_ref().map_or(0, Bytes::len)
+}
+
+/// The class of a queue with so many bytes in memory; none when it is not worth looking at.
+fn class(bytes: usize) -> Option<u32> {
+    (bytes >= WORTH_BYTES).then(|| bytes.ilog2())
 }

@@ -3,6 +3,7 @@
 //! - `inputs`: what others ask for
 //! - `effects`: what the queues ask for
 //! - `dead_letters`: routing messages that died
+//! - `refusals`: messages for which a full queue has no place
 //! - `memory`: spilling to the cold store, checkpoints
 //! - `record`: the queue records of the log
 
@@ -11,6 +12,7 @@ mod effects;
 mod inputs;
 mod memory;
 pub(crate) mod record;
+mod refusals;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use crate::storage::{Append, LogHandle};
 use dead_letters::OpenLetters;
 pub(crate) use inputs::options_of;
 use memory::Memory;
+use refusals::Refused;
 
 /// A queue and what its shard notes about it.
 struct Slot {
@@ -59,7 +62,10 @@ pub(crate) struct Shard {
     appends: Vec<Append>,
     /// Publishers whose batches wait for the log, in the order of their index.
     unsynced: VecDeque<(u64, Arc<ClientLink>, Confirm)>,
-    confirmed: Vec<(Arc<ClientLink>, Confirm)>,
+    /// Publishers to be told, and whether their messages were taken in.
+    confirmed: Vec<(Arc<ClientLink>, Confirm, bool)>,
+    /// What the command just applied had no place for.
+    refused: Vec<Refused>,
     letters: OpenLetters,
     memory: Memory,
     effects: Vec<Effect>,
@@ -95,6 +101,7 @@ impl Shard {
             appends: Vec::new(),
             unsynced: VecDeque::new(),
             confirmed: Vec::new(),
+            refused: Vec::new(),
             letters: OpenLetters::default(),
             memory: Memory::new(share),
             effects: Vec::new(),
@@ -116,6 +123,7 @@ impl Shard {
     /// Runs until the node stops.
     pub(crate) async fn run(mut self) {
         self.append(record::STARTED, Vec::new(), bytes::Bytes::new());
+        self.log.append(std::mem::take(&mut self.appends));
         let mut inputs = Vec::new();
         while self.stop.is_none() {
             self.wait().await;
@@ -190,11 +198,12 @@ impl Shard {
     fn finish(&mut self, now_ms: u64) {
         self.send_letters();
         if !self.appends.is_empty() {
+            self.memory.logged(self.index, self.appends.iter().map(|append| append.body.len()).sum());
             self.log.append(std::mem::take(&mut self.appends));
         }
         self.letters.tell_sources(self.synced);
-        for (client, confirm) in self.confirmed.drain(..) {
-            client.mailbox.push(crate::node::links::ClientInput::Confirmed(confirm, true));
+        for (client, confirm, accepted) in self.confirmed.drain(..) {
+            client.mailbox.push(crate::node::links::ClientInput::Confirmed(confirm, accepted));
         }
         self.work_on_checkpoint(now_ms);
         self.spill(now_ms);
