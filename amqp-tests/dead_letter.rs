@@ -47,9 +47,9 @@ fn a_rejected_message_carries_its_death() {
         ch.publish("", &queue, "m").props(props).send();
         let tag = ch.get_soon(&queue).tag;
         if nack {
-            ch.nack(tag).send()
+            ch.nack(tag).send();
         } else {
-            ch.reject(tag).send()
+            ch.reject(tag).send();
         }
         let dead = ch.pull_soon(&target);
         assert_eq!((&*dead.text(), &*dead.exchange, &*dead.routing_key), ("m", "", &*target));

@@ -43,10 +43,12 @@ fn messages_expire_by_queue_and_by_message_whichever_is_sooner() {
     let conn = Conn::open();
     let ch = conn.channel(1);
     let (quick, slow, none) = (ttl_queue(ch, 80), ttl_queue(ch, 60_000), ch.temp_queue());
+    ch.confirm_select().ok();
     ch.put(&quick, "by queue");
     ch.publish("", &quick, "by queue still").expiration("60000").send();
     ch.publish("", &slow, "by message").expiration("80").send();
     ch.publish("", &none, "by message").expiration("80").send();
+    ch.confirms(1, 4);
     for queue in [&quick, &slow, &none] {
         ch.await_ready(queue, 0);
         assert!(ch.get(queue).is_none());

@@ -5,6 +5,10 @@
     clippy::print_stderr,
     reason = "a test that is left out says so, and a failing one shows the broker's log"
 )]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests read clocks and the environment and start threads; src/ may not"
+)]
 
 mod support;
 
@@ -13,6 +17,7 @@ mod handshake;
 
 mod channels;
 mod exchanges;
+mod queue_arguments;
 mod queues;
 mod routing;
 
@@ -25,7 +30,9 @@ mod settling;
 
 mod dead_letter;
 mod expiry;
+mod limits;
 
+mod backpressure;
 mod lapin_example;
 mod memory;
 mod robustness;

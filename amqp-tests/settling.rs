@@ -252,9 +252,9 @@ fn a_broken_connection_gives_its_messages_back() {
         theirs.consume(&queue, "t").ok();
         theirs.deliveries(100);
         if end == "close" {
-            other.close()
+            other.close();
         } else {
-            other.vanish()
+            other.vanish();
         }
         ch.await_ready(&queue, 100);
     }

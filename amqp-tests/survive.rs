@@ -1,4 +1,4 @@
-//! Kills and stops: what was confirmed is there afterwards, delays included (behaviours 33, 84, 118, 135, 179, 189).
+//! Kills and stops: what was confirmed is there afterwards, delays included (behaviours 33, 84, 118, 135, 189).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -41,7 +41,7 @@ fn confirmed_messages_survive_being_killed_twenty_times() {
         let consumer = scope.spawn(|| consume(&address, &queue, &load));
         for round in 0..KILLS {
             progress(&load, 200);
-            std::thread::sleep(Duration::from_millis(round * 13 % 70)); // so that kills come at different moments
+            std::thread::sleep(Duration::from_millis(round * 13 % 70)); // a different moment each
             broker.kill();
             broker.restart();
         }

@@ -4,7 +4,7 @@
 //! restart theirs are then left out. `WARREN_TEST_BIN` names another program to start.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -45,7 +45,12 @@ impl Broker {
     /// The same with a configuration file of this text.
     pub(crate) fn own_with(config: &str) -> Option<Self> {
         if external().is_some() {
-            eprintln!("left out: this test restarts its broker, and WARREN_TEST_ADDR names a foreign one");
+            // Not by a macro: those of a test that passes are not shown.
+            let test = std::thread::current().name().unwrap_or("a test").to_owned();
+            let _ = writeln!(
+                std::io::stderr(),
+                "left out: {test} restarts its broker, WARREN_TEST_ADDR is not ours"
+            );
             return None;
         }
         Some(Self::start(config))
@@ -152,7 +157,7 @@ fn spawn(dir: &TempDir, bind: &str) -> (Child, String) {
     (child, address)
 }
 
-/// Ends the broker and its directory when this process goes without cleaning up: its end of the pipe closes then.
+/// Ends the broker and its directory when this process goes without cleaning up, which closes the pipe.
 fn watch(pid: u32, dir: &TempDir) -> Child {
     Command::new("sh")
         .args(["-c", "cat >/dev/null; kill -9 $1 2>/dev/null; rm -rf \"$2\"", "watchdog", &pid.to_string()])

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::broker::Broker;
-use super::call::Channel;
+use super::channel::Channel;
 use super::codec::{Decoder, Encoder, Table, Value, table};
 use super::event::{Close, Event, Ids, Method, text_matches};
 use super::props::Props;

@@ -153,7 +153,7 @@ impl Method {
     }
 }
 
-/// Compares a close's text: whole, or by its beginning when `wanted` ends in "...", or by a part when it begins so.
+/// Compares a close's text: whole, or its beginning when `wanted` ends in "...", or a part when it begins so.
 pub(crate) fn text_matches(text: &str, wanted: &str) -> bool {
     match (wanted.strip_prefix("..."), wanted.strip_suffix("...")) {
         (Some(part), _) => text.contains(part.trim_end_matches("...")),

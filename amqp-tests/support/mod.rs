@@ -2,16 +2,19 @@
 
 pub(crate) mod broker;
 pub(crate) mod call;
+pub(crate) mod channel;
 pub(crate) mod codec;
 pub(crate) mod conn;
 pub(crate) mod event;
 pub(crate) mod props;
+pub(crate) mod publish;
+pub(crate) mod request;
 pub(crate) mod wait;
 
 /// The whole raw client, for `use crate::support::wire::*`.
 pub(crate) mod wire {
     pub(crate) use super::broker::Broker;
-    pub(crate) use super::call::Channel;
+    pub(crate) use super::channel::Channel;
     pub(crate) use super::codec::{Encoder, Table, Value, lookup, table};
     pub(crate) use super::conn::{Conn, Dial};
     pub(crate) use super::event::{Confirm, Delivery, Event};

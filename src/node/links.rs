@@ -83,6 +83,8 @@ pub(crate) struct DeleteIf {
     pub(crate) unused: bool,
     /// Only without ready messages.
     pub(crate) empty: bool,
+    /// Only when it was not used after this, Unix milliseconds.
+    pub(crate) idle_since_ms: Option<u64>,
 }
 
 /// Why a queue was not deleted.
@@ -145,8 +147,8 @@ pub(crate) enum MetaInput {
     Apply(Box<topology::Command>, oneshot::Sender<Result<Applied, Refusal>>),
     /// `queue.delete`: vhost, name, asking connection, condition; answers with the ready messages.
     DeleteQueue(DeleteQueue, oneshot::Sender<Result<(u64, Applied), Refusal>>),
-    /// A shard found that a queue has to go: unused (auto-delete) or expired.
-    Drop(QueueId),
+    /// A shard found that a queue has to go: unused (auto-delete), or expired by not being used up to this time.
+    Drop(QueueId, Option<u64>),
     /// The log is synced up to this index.
     Synced(u64),
     /// Answers with the log index up to which all rows are with the cold store's writer.

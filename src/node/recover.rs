@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::tasks::shard::record;
 use crate::broker::batch::Batch;
 use crate::broker::ids::QueueId;
-use crate::broker::queue::{ChunkWrite, Queue};
+use crate::broker::queue::{ChunkWrite, Pressure, Queue};
 use crate::broker::topology::{Change, QueueEntry, Row, Topology};
 use crate::config::Config;
 use crate::storage::{ColdBatch, ColdStore, DirectoryLock, Entry, Log, LogOptions, LogWriter, StorageError};
@@ -245,7 +245,7 @@ impl<'a> Replay<'a> {
 }
 
 fn spill_all(cold: &ColdStore, id: u64, queue: &mut Queue, now_ms: u64) -> Result<(), StorageError> {
-    let chunks = queue.spill(usize::MAX, now_ms);
+    let chunks = queue.spill(usize::MAX, Pressure::High, now_ms);
     let firsts: Vec<_> = chunks.iter().map(|chunk| chunk.first).collect();
     let mut batch = ColdBatch::new();
     for ChunkWrite { first, descriptor, data, dues } in chunks {

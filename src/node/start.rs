@@ -61,7 +61,10 @@ impl fmt::Display for StartError {
             }
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Storage(error @ StorageError::Corrupt { .. }) => {
-                write!(f, "{error}; restore a copy of the data directory, or start with --salvage to go on without the damaged records")
+                write!(
+                    f,
+                    "{error}; restore a copy of the data directory, or start with --salvage to go on without the damaged records"
+                )
             }
             Self::Storage(error) => error.fmt(f),
             Self::System(reason) => f.write_str(reason),
@@ -142,7 +145,8 @@ impl Node {
         let cold = self.cold.link(Arc::clone(&self.shared.shards[0]));
         let index = index_of(META_SHARD);
         self.shared.meta_is_synced(index);
-        let meta = Meta { shared: Arc::clone(&self.shared), log: self.log.clone(), cold, index, checkpoint: None };
+        let meta =
+            Meta { shared: Arc::clone(&self.shared), log: self.log.clone(), cold, index, checkpoint: None };
         self.supervise("meta", meta.run());
         let last = u16::try_from(self.shared.shards.len()).unwrap_or(u16::MAX);
         let earlier = indexes.range(last + 1..).map(|(shard, index)| (*shard, *index)).collect();

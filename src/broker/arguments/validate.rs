@@ -148,7 +148,11 @@ fn text(value: &AMQPValue) -> Result<&[u8], String> {
 /// A string that goes out as a short string, which holds 255 bytes.
 fn name(value: &AMQPValue) -> Result<&[u8], String> {
     let name = text(value)?;
-    if name.len() > NAME_BYTES_MAX { Err(format!("{{max_length_exceeded,{}}}", name.len())) } else { Ok(name) }
+    if name.len() > NAME_BYTES_MAX {
+        Err(format!("{{max_length_exceeded,{}}}", name.len()))
+    } else {
+        Ok(name)
+    }
 }
 
 fn unacceptable(value: &AMQPValue) -> String {

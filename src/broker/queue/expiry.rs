@@ -11,6 +11,8 @@ use crate::broker::batch::{self, Batch};
 /// Due times nearer than this are in memory; those of spilled messages further away are in the cold store only.
 pub(super) const NEAR_MS: u64 = 10 * 60 * 1000;
 const JUST_IN_TIME_MS: u64 = 1000;
+/// Chunks read for dead letters at a time.
+const LETTER_CHUNKS: usize = 4;
 const DUES_MAX: usize = 128 * 1024;
 
 impl Queue {
@@ -100,6 +102,17 @@ impl Queue {
             effects.push(Effect::DeadLetter { seq, reason, record });
         } else {
             self.waiting.entry(segment.first).or_default().push((seq, reason));
+            self.load_waiting(effects);
+        }
+    }
+
+    /// Asks for chunks of waiting dead letters, few at a time: a large queue that falls due must not pass through
+    /// memory at once.
+    pub(super) fn load_waiting(&mut self, effects: &mut Vec<Effect>) {
+        let firsts: Vec<_> = self.waiting.keys().take(LETTER_CHUNKS).copied().collect();
+        for at in
+            firsts.into_iter().filter_map(|first| self.messages.position_of_first(first)).collect::<Vec<_>>()
+        {
             self.is_hot(at, effects);
         }
     }

@@ -34,14 +34,14 @@ mod storing;
 mod tests;
 mod turns;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
 pub use consumers::{ConsumerId, ConsumerSpec};
 pub use effect::{DeathReason, Delivery, Effect, Entry, GetReply, SeqRange};
 pub use prefetch::SharedPrefetch;
-pub use storing::ChunkWrite;
+pub use storing::{ChunkWrite, Pressure};
 
 use super::arguments::Overflow;
 use super::batch::Batch;
@@ -126,7 +126,7 @@ pub struct Queue {
     /// Out of turn: on their way to the dead-letter exchange, or about to be.
     taken: BTreeSet<u64>,
     /// Taken messages whose record must be read first, by chunk.
-    waiting: HashMap<u64, Vec<(u64, DeathReason)>>,
+    waiting: BTreeMap<u64, Vec<(u64, DeathReason)>>,
     ready: u64,
     unacked: u64,
     limits: Limits,
@@ -139,6 +139,8 @@ pub struct Queue {
     /// The first due time that is in the cold store only.
     due_far_ms: Option<u64>,
     due_loading: bool,
+    /// How badly memory was needed when it was last asked for.
+    pressure: Pressure,
     last_used_ms: u64,
     /// Gets that wait for a chunk.
     gets: VecDeque<bool>,
@@ -183,6 +185,12 @@ impl Queue {
             unacked: self.unacked,
             consumers: u32::try_from(self.consumers.len()).unwrap_or(u32::MAX),
         }
+    }
+
+    /// When it was last used, Unix milliseconds (RabbitMQ: Time-To-Live, Queue TTL).
+    #[must_use]
+    pub fn last_used_ms(&self) -> u64 {
+        self.last_used_ms
     }
 
     /// All its consumers, oldest first.

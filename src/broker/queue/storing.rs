@@ -9,6 +9,16 @@ use super::{Queue, expiry::NEAR_MS};
 /// Chunks read ahead of the cursor.
 const READ_AHEAD: usize = 2;
 
+/// How badly memory is needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pressure {
+    /// What is next in turn stays.
+    #[default]
+    Normal,
+    /// Only what somebody can take now stays.
+    High,
+}
+
 /// A chunk for the cold store.
 #[derive(Clone, Debug)]
 pub struct ChunkWrite {
@@ -71,9 +81,10 @@ impl Queue {
     }
 
     /// Frees about `wanted` bytes: drops what is stored already, gives back what must be written first.
-    pub fn spill(&mut self, wanted: usize, now_ms: u64) -> Vec<ChunkWrite> {
+    pub fn spill(&mut self, wanted: usize, pressure: Pressure, now_ms: u64) -> Vec<ChunkWrite> {
+        self.pressure = pressure;
         let goal = self.messages.hot_bytes().saturating_sub(wanted);
-        if !self.consumers.any_ready() && self.messages.hot_bytes() >= ADOPT_BYTES {
+        if self.keeps_nothing() && self.messages.hot_bytes() >= ADOPT_BYTES {
             self.messages.seal_last();
         }
         let mut writes = Vec::new();
@@ -99,7 +110,7 @@ impl Queue {
     pub fn chunk_stored(&mut self, first: u64, spilling: bool, now_ms: u64) {
         let Some(at) = self.messages.position_of_first(first) else { return };
         self.messages.change(at, |segment| segment.stored = Stored::Yes);
-        let near = self.near_cursor(at);
+        let near = self.near_cursor(at) && !self.keeps_nothing();
         if spilling && !near {
             self.cool(at, now_ms);
         }
@@ -111,15 +122,20 @@ impl Queue {
         let current = self.messages.position_from(self.cursor);
         let is_candidate =
             |at: &usize| self.messages.get(*at).is_some_and(|segment| segment.is_hot() && !segment.is_open());
-        let kept = if self.consumers.any_ready() { READ_AHEAD + 1 } else { 0 };
+        let kept = if self.keeps_nothing() { 0 } else { READ_AHEAD + 1 };
         let ahead = (current.saturating_add(kept)..count).rev();
         ahead.chain(0..current.min(count)).filter(is_candidate).collect()
     }
 
-    /// Whether a segment is about to be delivered; without a consumer that can take anything, none is.
+    /// Whether even the messages next in turn may leave memory: nobody can take them now, and it is needed badly.
+    fn keeps_nothing(&self) -> bool {
+        self.pressure == Pressure::High && !self.consumers.any_ready() && self.gets.is_empty()
+    }
+
+    /// Whether a segment is next in turn.
     fn near_cursor(&self, at: usize) -> bool {
         let current = self.messages.position_from(self.cursor);
-        self.consumers.any_ready() && (current..=current + READ_AHEAD).contains(&at)
+        (current..=current + READ_AHEAD).contains(&at)
     }
 
     fn cool(&mut self, at: usize, now_ms: u64) {
@@ -194,6 +210,8 @@ impl Queue {
             }
         }
         let returned = self.returned.range(first..segment.end()).next().is_some();
+        self.load_waiting(effects);
+        let Some(segment) = self.messages.get(at) else { return };
         let stored = segment.stored == Stored::Yes;
         self.watch_segment(at);
         if stored && !returned && !self.near_cursor(at) {

@@ -51,7 +51,7 @@ impl Meta {
             MetaInput::DeleteQueue(request, reply) => {
                 let _ = reply.send(self.delete_queue(request).await);
             }
-            MetaInput::Drop(id) => self.drop_queue(id).await,
+            MetaInput::Drop(id, idle_since_ms) => self.drop_queue(id, idle_since_ms).await,
             MetaInput::Synced(index) => self.shared.meta_is_synced(index),
             MetaInput::Checkpoint(reply) => self.checkpoint = Some(reply),
         }
@@ -122,11 +122,11 @@ impl Meta {
         Ok((ready, applied))
     }
 
-    async fn drop_queue(&mut self, id: QueueId) {
+    async fn drop_queue(&mut self, id: QueueId, idle_since_ms: Option<u64>) {
         let entry = self.shared.topology().queue_by_id(id).cloned();
         let Some(queue) = entry else { return };
-        // Somebody may have begun to consume since the shard spoke.
-        let unused = DeleteIf { unused: true, empty: false };
+        // Somebody may have begun to use it since the shard spoke.
+        let unused = DeleteIf { unused: true, empty: false, idle_since_ms };
         if matches!(self.delete_in_shard(&queue, unused).await, Some(Ok(_))) {
             // Dropping a queue is never refused.
             let _ = self.apply(Command::DropQueue { id }).await;

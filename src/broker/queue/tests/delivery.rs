@@ -117,7 +117,10 @@ fn without_acknowledgement_a_delivered_message_is_gone() {
     queue.cancel(8);
     queue.settle(Verdict::Requeue, 8, &[1, 3]);
     assert_eq!(queue.queue.counts().unacked, 0);
-    assert_eq!(queue.queue.hot_bytes(), queue.queue.messages.segments().map(|s| s.hot_bytes()).sum::<usize>());
+    assert_eq!(
+        queue.queue.hot_bytes(),
+        queue.queue.messages.segments().map(|s| s.hot_bytes()).sum::<usize>()
+    );
 }
 
 #[test]

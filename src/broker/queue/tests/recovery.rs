@@ -1,5 +1,6 @@
 //! Crashes: what the log and the cold store have is all that is left, and it is enough.
 
+use crate::broker::queue::Pressure;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -75,7 +76,7 @@ impl Disk {
         }
         for (at, event) in self.log[self.applied..].to_vec().iter().enumerate() {
             if at % every == every - 1 {
-                for write in queue.spill(usize::MAX, now_ms) {
+                for write in queue.spill(usize::MAX, Pressure::High, now_ms) {
                     self.write(&write);
                     queue.chunk_stored(write.first, true, now_ms);
                 }

@@ -1,5 +1,6 @@
 //! A queue and everything around it, in memory.
 
+use crate::broker::queue::Pressure;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -282,7 +283,11 @@ impl World {
     }
 
     pub(super) fn spill(&mut self, wanted: usize) {
-        for write in self.queue.spill(wanted, self.now_ms) {
+        self.spill_under(Pressure::Normal, wanted);
+    }
+
+    pub(super) fn spill_under(&mut self, pressure: Pressure, wanted: usize) {
+        for write in self.queue.spill(wanted, pressure, self.now_ms) {
             self.writing.push_back((write.first, true));
             self.events.push(Event::Chunk(write.clone()));
             self.write(write);

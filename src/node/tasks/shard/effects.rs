@@ -35,7 +35,8 @@ impl Shard {
                 Effect::Load(first) => self.cold.load(id, first),
                 Effect::Forget(first) => self.memory.forget(self.index, id, first),
                 Effect::LoadDue(from_ms, to_ms) => self.cold.load_due(id, from_ms, to_ms),
-                Effect::Unused | Effect::Expired => self.shared.meta.push(MetaInput::Drop(id)),
+                Effect::Unused => self.shared.meta.push(MetaInput::Drop(id, None)),
+                Effect::Expired => self.shared.meta.push(MetaInput::Drop(id, Some(now_ms))),
             }
         }
         index

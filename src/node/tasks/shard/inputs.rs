@@ -107,7 +107,8 @@ impl Shard {
     fn delete(&mut self, id: QueueId, condition: DeleteIf) -> Result<u64, NotDeleted> {
         let Some(slot) = self.slots.get(&id) else { return Ok(0) };
         let counts = slot.queue.counts();
-        if condition.unused && counts.consumers > 0 {
+        let was_used = condition.idle_since_ms.is_some_and(|since_ms| slot.queue.last_used_ms() > since_ms);
+        if was_used || condition.unused && counts.consumers > 0 {
             return Err(NotDeleted::InUse);
         }
         if condition.empty && counts.ready > 0 {

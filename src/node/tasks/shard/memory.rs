@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::Shard;
 use super::inputs::answer;
 use crate::broker::ids::QueueId;
-use crate::broker::queue::{ChunkWrite, Command};
+use crate::broker::queue::{ChunkWrite, Command, Pressure};
 
 /// Queues with less than this in memory are not worth looking at when memory is short.
 const WORTH_BYTES: usize = 16 * 1024;
@@ -159,6 +159,10 @@ impl Memory {
         self.checkpoint.as_ref().is_some_and(|checkpoint| !checkpoint.left.is_empty())
     }
 
+    fn pressure(&self) -> Pressure {
+        if self.hot_bytes > self.share_bytes / 2 * 3 { Pressure::High } else { Pressure::Normal }
+    }
+
     fn wanted(&self) -> usize {
         if self.hot_bytes > self.share_bytes { self.hot_bytes - self.share_bytes / 8 * 7 } else { 0 }
     }
@@ -197,8 +201,9 @@ impl Shard {
     }
 
     fn spill_queue(&mut self, id: QueueId, wanted: usize, now_ms: u64) {
+        let pressure = self.memory.pressure();
         let Some(slot) = self.slots.get_mut(&id) else { return };
-        let chunks = slot.queue.spill(wanted, now_ms);
+        let chunks = slot.queue.spill(wanted, pressure, now_ms);
         if !chunks.is_empty() && !slot.entry.durable {
             // By its row a restart finds what a transient queue left in the cold store.
             self.cold.batch().put_queue(id.0, &slot.queue.row());
