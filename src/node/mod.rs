@@ -1,6 +1,6 @@
 //! A running node: the pure machines of `broker` and `protocol`, put to work with tasks, sockets, a clock and a disk.
 //!
-//! - [`start`]: from a configuration to a running node, and back
+//! - `start`: from a configuration to a running node, and back
 //! - `recover`: what was on disk
 //! - `shared`, `links`, `mailbox`: what tasks share, what they send each other, and how
 //! - `tasks`: everything that runs on its own

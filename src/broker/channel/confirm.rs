@@ -96,7 +96,9 @@ mod tests {
     #[test]
     fn a_refusal_is_not_covered_by_an_ack() {
         let mut ledger = Ledger::default();
-        (0..3).for_each(|_| drop(ledger.publish(1)));
+        for number in 1..=3 {
+            assert_eq!(ledger.publish(1), number);
+        }
         ledger.complete(&[(2, 1)], false);
         ledger.complete(&[(1, 1), (3, 1)], true);
         assert_eq!(ledger.answer(), Some(Answer::Ack(1, false)));

@@ -1,7 +1,7 @@
 //! Length limits: dropping the oldest, refusing the newest.
 
 use super::checks::due_of;
-use super::world::{State, Verdict, World, message};
+use super::world::{Event, State, Told, Verdict, World, message};
 use super::{Options, bodies, world};
 use crate::broker::arguments::Overflow;
 use crate::broker::batch::{self, Message};
@@ -69,11 +69,11 @@ impl World {
         self.model.range(..below).any(|(_, told)| told.state == State::Ready && is_overdue(told))
     }
 
-    fn record(&self, message: &Message<'_>) -> super::world::Told {
+    fn record(&self, message: &Message<'_>) -> Told {
         let mut record = Vec::new();
         message.put(&mut record);
         let due_ms = message.due_ms;
-        super::world::Told { state: State::Ready, record: record.into(), due_ms, was_delivered: false }
+        Told { state: State::Ready, record: record.into(), due_ms, was_delivered: false }
     }
 }
 
@@ -166,7 +166,7 @@ fn what_is_dropped_is_logged_as_settled_and_expires_no_more() {
     let mut queue = world(Options { durable: true, ..of_length(1) });
     queue.put_expiring(1, 50);
     queue.put(&[2]);
-    assert!(matches!(queue.events.last(), Some(super::world::Event::Settle(ranges)) if *ranges == [(0, 1)]));
+    assert!(matches!(queue.events.last(), Some(Event::Settle(ranges)) if *ranges == [(0, 1)]));
     assert_eq!(queue.queue.next_due(), None);
 }
 
@@ -278,10 +278,10 @@ fn what_consumers_take_at_once_makes_place_for_the_next() {
 #[test]
 fn what_is_refused_is_not_logged() {
     let options = Options { durable: true, overflow: Overflow::RejectPublishDlx, ..of_length(1) };
-    let mut queue = world(options.clone());
+    let mut queue = world(options);
     queue.put(&[1, 2]);
     queue.put(&[3]);
-    assert!(matches!(&queue.events[..], [super::world::Event::Enqueue(0, records)] if records.len() < 60));
+    assert!(matches!(&queue.events[..], [Event::Enqueue(0, records)] if records.len() < 60));
     let mut effects = Vec::new();
     let mut records = Vec::new();
     message(&[9], 1000).put(&mut records);

@@ -182,7 +182,7 @@ proptest! {
         prop_assert!(last.queue.messages.next_seq > again.queue.messages.next_seq);
 
         // The log alone tells the same.
-        let log_only = Disk { log: disk.log.clone(), ..Disk::default() };
+        let log_only = Disk { log: disk.log, ..Disk::default() };
         let mut other = log_only.recover(options, None, again.now_ms + 1);
         for world in [&mut last, &mut other] {
             world.come_to_rest();
@@ -255,7 +255,7 @@ fn a_replay_may_spill() {
 fn numbers_of_transient_messages_are_not_given_out_again() {
     let mut world = World::new(durable(), 1000);
     world.put(&[1]);
-    let transient = crate::broker::batch::Message { persistent: false, ..super::world::message(b"t", 1000) };
+    let transient = batch::Message { persistent: false, ..super::world::message(b"t", 1000) };
     world.publish(&[transient; 10]);
     let disk = Disk::crash(&Disk::default(), &world.events, 0, 0);
     let again = disk.recover(durable(), Some(0), 1001);

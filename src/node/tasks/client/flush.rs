@@ -55,6 +55,10 @@ impl Session {
             match socket.try_write(self.out.buf.get(self.written..limit).unwrap_or_default()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
+                    if self.is_clogged() {
+                        // It is not read from until it takes more, so taking is its sign of life.
+                        self.connection.on_bytes_received(self.now_ms);
+                    }
                     self.written += count;
                     self.connection.on_bytes_sent(self.now_ms);
                 }

@@ -128,8 +128,8 @@ impl Session {
     }
 
     pub(super) fn check_time(&mut self) {
-        if self.full.is_some() || self.is_clogged() {
-            // It is not read from, so its silence says nothing.
+        if self.full.is_some() {
+            // It is not read from because of others, so its silence says nothing.
             self.connection.on_bytes_received(self.now_ms);
         }
         if self.connection.next_timeout().is_some_and(|at_ms| at_ms <= self.now_ms)

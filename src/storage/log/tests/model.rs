@@ -67,14 +67,15 @@ impl Model {
     /// Lays a part of the image after the group over the image before it.
     fn crash(&mut self, count: u64, share: u8) {
         let path = self.dir.path().join("log");
-        let before = Image::take(&path);
+        let mut before = Image::take(&path);
         let in_flight: Vec<_> = (self.next..self.next + count).collect();
         self.append(count);
         let mut after = Image::take(&path);
         drop(self.running.take());
         let same_files = before.0.iter().map(|file| &file.0).eq(after.0.iter().map(|file| &file.0));
         if same_files {
-            let (old, new) = (before.clone().last().clone(), after.last());
+            let old = before.last().clone();
+            let new = after.last();
             let changed: Vec<_> = (0..new.len()).filter(|at| new[*at] != old[*at]).collect();
             let arrived = changed.len() * usize::from(share) / 256;
             changed[arrived..].iter().for_each(|at| new[*at] = old[*at]);

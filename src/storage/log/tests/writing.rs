@@ -63,7 +63,7 @@ fn a_stopped_log_drops_appends_and_stops_twice() {
     running.handle.append(records(1, 2));
     running.handle.stop();
     running.handle.append(records(3, 1));
-    running.handle.clone().stop();
+    running.handle.stop();
     assert_eq!(running.synced.try_iter().flatten().last(), Some(Synced { shard: 1, index: 2 }));
     assert_eq!(entries_of(dir.path(), &options(4096)).len(), 2);
 }
