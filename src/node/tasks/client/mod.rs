@@ -33,7 +33,7 @@ use session::Session;
 const READ_BYTES: usize = 64 * 1024;
 
 /// How long a client has to close its socket after `connection.close-ok`.
-const LINGER: Duration = Duration::from_secs(3);
+const LINGER: Duration = Duration::from_secs(10);
 
 /// Serves a connection until it ends.
 pub(crate) async fn run(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
