@@ -36,4 +36,5 @@ mod backpressure;
 mod lapin_example;
 mod memory;
 mod robustness;
+mod starting;
 mod survive;

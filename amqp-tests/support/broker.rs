@@ -65,6 +65,11 @@ impl Broker {
         Dial::to(&self.address).open()
     }
 
+    /// Where its data lies.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
     /// The process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -121,7 +126,8 @@ fn external() -> Option<String> {
     std::env::var("WARREN_TEST_ADDR").ok().filter(|address| !address.is_empty())
 }
 
-fn program() -> PathBuf {
+/// The program under test.
+pub(crate) fn program() -> PathBuf {
     let built = option_env!("CARGO_BIN_EXE_warren").map(PathBuf::from);
     let told = std::env::var_os("WARREN_TEST_BIN").map(PathBuf::from);
     told.or(built).expect("a broker to test: build with cargo, or set WARREN_TEST_BIN or WARREN_TEST_ADDR")

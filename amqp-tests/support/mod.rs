@@ -13,7 +13,7 @@ pub(crate) mod wait;
 
 /// The whole raw client, for `use crate::support::wire::*`.
 pub(crate) mod wire {
-    pub(crate) use super::broker::Broker;
+    pub(crate) use super::broker::{Broker, program};
     pub(crate) use super::channel::Channel;
     pub(crate) use super::codec::{Encoder, Table, Value, lookup, table};
     pub(crate) use super::conn::{Conn, Dial};
