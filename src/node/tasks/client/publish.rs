@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::session::Session;
+use super::session::{Session, not_open};
 use crate::broker::arguments::type_name;
 use crate::broker::batch::Message;
 use crate::broker::channel::routes::Route;
@@ -114,9 +114,7 @@ impl Session {
         message: &Message<'_>,
         route: &[Target],
     ) -> Result<(), Refusal> {
-        let channel = self.channels.get_mut(&publish.channel).ok_or_else(|| {
-            Refusal::connection(ReplyCode::ChannelError, "expected 'channel.open'".to_owned())
-        })?;
+        let channel = self.channels.get_mut(&publish.channel).ok_or_else(not_open)?;
         let number = channel.ledger.as_mut().map(|ledger| ledger.publish(route.len()));
         let place = (publish.channel, channel.epoch);
         for target in route {

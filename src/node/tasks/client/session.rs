@@ -242,8 +242,11 @@ impl Session {
 
     /// The channel, which the protocol machine knows to be open.
     pub(super) fn channel(&mut self, number: u16) -> Result<&mut Channel, Refusal> {
-        self.channels
-            .get_mut(&number)
-            .ok_or_else(|| Refusal::connection(ReplyCode::ChannelError, "expected 'channel.open'".to_owned()))
+        self.channels.get_mut(&number).ok_or_else(not_open)
     }
+}
+
+/// The answer for a channel number that is not open.
+pub(super) fn not_open() -> Refusal {
+    Refusal::connection(ReplyCode::ChannelError, "expected 'channel.open'")
 }
