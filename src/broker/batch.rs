@@ -21,6 +21,10 @@ const HEAD_LENGTH: usize = 24;
 const PERSISTENT: u16 = 1;
 const HAS_DUE: u16 = 2;
 
+/// Where a content header payload has the body size (AMQP 0-9-1, section 2.3.5.2).
+const HEADER_SIZE_OFFSET: usize = 4;
+const HEADER_SIZE_END: usize = HEADER_SIZE_OFFSET + 8;
+
 /// What a record is made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Message<'a> {
@@ -73,6 +77,52 @@ impl Message<'_> {
         out.extend_from_slice(self.routing_key);
         out.extend_from_slice(self.header);
         out.extend_from_slice(self.body);
+    }
+}
+
+/// The record of a message whose like follows with other bodies: only length, body size, arrival and body change.
+#[derive(Clone, Debug)]
+pub struct Template {
+    /// The record up to the body, as last written.
+    front: Vec<u8>,
+    body_length: usize,
+    /// Where the content header has the body size.
+    size_at: usize,
+}
+
+impl Template {
+    /// For messages like this one. `None` when it has a due time of its own, or no content header.
+    #[must_use]
+    pub fn of(message: &Message<'_>) -> Option<Self> {
+        if message.due_ms.is_some() || message.header.len() < HEADER_SIZE_END {
+            return None;
+        }
+        let mut front = Vec::new();
+        Message { body: &[], ..*message }.put(&mut front);
+        let size_at = front.len() - message.header.len() + HEADER_SIZE_OFFSET;
+        Some(Self { front, body_length: usize::MAX, size_at })
+    }
+
+    /// Appends the record with this body and this time of arrival.
+    #[inline]
+    pub fn put(&mut self, body: &[u8], enqueued_ms: u64, out: &mut Vec<u8>) {
+        if self.body_length != body.len() {
+            self.set_body_length(body.len());
+        }
+        if let Some(field) = self.front.get_mut(8..16) {
+            field.copy_from_slice(&enqueued_ms.to_le_bytes());
+        }
+        out.reserve(self.front.len() + body.len());
+        out.extend_from_slice(&self.front);
+        out.extend_from_slice(body);
+    }
+
+    fn set_body_length(&mut self, body_length: usize) {
+        self.body_length = body_length;
+        let length = to_u32(self.front.len() + body_length);
+        self.front.splice(..4, length.to_le_bytes());
+        let size = (body_length as u64).to_be_bytes();
+        self.front.splice(self.size_at..self.size_at + size.len(), size);
     }
 }
 
@@ -225,6 +275,27 @@ mod tests {
                 prop_assert_eq!(read(&bytes[..cut]), None);
                 prop_assert_eq!(skim(&bytes[..cut]), None);
             }
+        }
+
+        #[test]
+        fn a_template_writes_what_a_message_writes(
+            names in ("[a-z]{0,9}", "[a-z]{0,9}"), properties in prop::collection::vec(any::<u8>(), 2..30),
+            bodies in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..50), any::<u64>()), 1..5),
+            priority in any::<u8>(), persistent in any::<bool>(),
+        ) {
+            let header = |body: &[u8]| [&[0, 60, 0, 0], &(body.len() as u64).to_be_bytes()[..], &properties].concat();
+            let first = header(b"first");
+            let like = Message { exchange: names.0.as_bytes(), routing_key: names.1.as_bytes(), header: &first,
+                body: b"first", priority, persistent, ..Message::default() };
+            let mut template = Template::of(&like).unwrap();
+            for (body, enqueued_ms) in &bodies {
+                let (mut written, mut expected) = (Vec::new(), Vec::new());
+                template.put(body, *enqueued_ms, &mut written);
+                Message { header: &header(body), body, enqueued_ms: *enqueued_ms, ..like }.put(&mut expected);
+                prop_assert_eq!(written, expected);
+            }
+            let delayed = Message { due_ms: Some(1), ..like };
+            prop_assert!(Template::of(&delayed).is_none());
         }
 
         #[test]

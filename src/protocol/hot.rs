@@ -118,15 +118,16 @@ fn is_utf8(name: &[u8]) -> bool {
     name.is_ascii() || std::str::from_utf8(name).is_ok()
 }
 
-struct Frames<'a> {
-    rest: &'a [u8],
-    payload_max: usize,
+/// Whole frames, one behind the other.
+pub(super) struct Frames<'a> {
+    pub(super) rest: &'a [u8],
+    pub(super) payload_max: usize,
 }
 
 impl<'a> Frames<'a> {
     /// The channel and payload of the next frame if it is whole, faultless and of that type.
     #[inline]
-    fn next(&mut self, kind: u8) -> Option<(u16, &'a [u8])> {
+    pub(super) fn next(&mut self, kind: u8) -> Option<(u16, &'a [u8])> {
         let head = Head::parse(self.rest)?;
         if head.kind != kind || head.length() > self.payload_max {
             return None;

@@ -8,6 +8,7 @@ use super::error::{MethodId, Refusal};
 use super::frame::{self, Head, frame_error, unexpected_frame};
 use super::hot;
 use super::method::{self, BASIC_PUBLISH, MethodError};
+use super::repeat::Shape;
 
 /// A body frame of more bytes than this is taken in piece by piece as it arrives; a smaller one is waited for.
 const PIECEWISE_MIN: usize = 8 * 1024;
@@ -26,8 +27,8 @@ pub enum Input<'a> {
     Method {
         /// The channel it came on.
         channel: u16,
-        /// The method.
-        method: AMQPClass,
+        /// The method; boxed, since inputs are moved often and methods are large and rare.
+        method: Box<AMQPClass>,
     },
     /// A publish with its content.
     Publish(Publish<'a>),
@@ -151,6 +152,7 @@ pub struct Inbound {
     contents: Contents,
     /// Where the publish that was last handed out lives, when it was gathered.
     handed_out: Content,
+    shape: Shape,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,6 +178,7 @@ impl Inbound {
             is_tuned: false,
             contents: Contents::default(),
             handed_out: Content::default(),
+            shape: Shape::default(),
         }
     }
 
@@ -205,6 +208,23 @@ impl Inbound {
     /// Gives back what a large content took; for an owner that has handled all its inputs.
     pub fn trim(&mut self) {
         self.contents.keep_spare(std::mem::take(&mut self.handed_out));
+    }
+
+    /// Remembers the publish that [`Self::next`] has just taken from these bytes, for [`Self::next_repeated`].
+    pub fn remember(&mut self, frames: &[u8]) {
+        self.shape.remember(frames, self.payload_max, self.body_max);
+    }
+
+    /// Takes a publish that repeats the remembered one in all but its body: the bytes it takes, and the body.
+    ///
+    /// `None` for everything else, which [`Self::next`] then takes. The caller makes sure that what the publish was
+    /// checked for still holds.
+    #[inline]
+    pub fn next_repeated<'a>(&self, bytes: &'a [u8]) -> Option<(usize, &'a [u8])> {
+        let repeated = self.shape.body(bytes)?;
+        // Nobody loses sync in the middle of a content: its channel may have one under way.
+        let is_expected = self.mode == Mode::Frames && self.contents.is_free(self.shape.channel()?);
+        is_expected.then_some(repeated)
     }
 
     #[inline(never)]
@@ -363,7 +383,7 @@ enum Taken {
 
 fn decode(channel: u16, payload: &[u8]) -> Result<Taken, InboundError> {
     match method::decode(payload) {
-        Ok(method) => Ok(Taken::Input(Input::Method { channel, method })),
+        Ok(method) => Ok(Taken::Input(Input::Method { channel, method: Box::new(method) })),
         Err(MethodError::NoId) => Err((frame_error(frame::METHOD, payload, "unknown_frame"), (0, 0)).into()),
         Err(MethodError::Unknown(_)) => Err(InboundError::Silent("unknown class or method id")),
         Err(MethodError::Refused(refusal, id)) => Err(InboundError::Refused(refusal, id)),
@@ -384,6 +404,6 @@ fn find_close_ok(bytes: &[u8]) -> (usize, Taken) {
         return (bytes.len().saturating_sub(length - 1), Taken::Nothing);
     };
     use amq_protocol::protocol::connection::{AMQPMethod, CloseOk};
-    let method = AMQPClass::Connection(AMQPMethod::CloseOk(CloseOk {}));
+    let method = Box::new(AMQPClass::Connection(AMQPMethod::CloseOk(CloseOk {})));
     (at + length, Taken::Input(Input::Method { channel: 0, method }))
 }

@@ -1,6 +1,6 @@
 //! Messages on their way from one connection to queues: one open batch for each channel and queue.
 
-use crate::broker::batch::{Batch, Message};
+use crate::broker::batch::Batch;
 use crate::broker::ids::Target;
 use crate::broker::queue::SeqRange;
 
@@ -82,24 +82,28 @@ struct Open {
 pub struct Outgoing {
     open: Vec<Open>,
     bytes: usize,
+    /// What a batch is expected to hold: as much as the largest one handed over last.
+    expected_bytes: usize,
 }
 
 impl Outgoing {
-    /// Appends a message; `number` is its publish number when the channel wants confirms.
+    /// Appends a message, whose record `put` writes; `number` is its publish number when the channel wants confirms.
+    #[inline]
     pub fn append(
         &mut self,
         (channel, epoch): (u16, u32),
         target: Target,
-        message: &Message<'_>,
+        persistent: bool,
         number: Option<u64>,
+        put: impl FnOnce(&mut Vec<u8>),
     ) {
         let at = self.position(channel, epoch, target);
         let Some(open) = self.open.get_mut(at) else { return };
         let before = open.records.len();
-        message.put(&mut open.records);
+        put(&mut open.records);
         self.bytes += open.records.len() - before;
         open.count += 1;
-        open.persistent += u32::from(message.persistent);
+        open.persistent += u32::from(persistent);
         if let Some(number) = number {
             push_range(&mut open.ranges, (number, 1));
         }
@@ -113,7 +117,7 @@ impl Outgoing {
                 target,
                 channel,
                 epoch,
-                records: Vec::new(),
+                records: Vec::with_capacity(self.expected_bytes),
                 count: 0,
                 persistent: 0,
                 ranges: Vec::new(),
@@ -137,6 +141,7 @@ impl Outgoing {
     /// Closes all batches, in the order in which they were begun.
     pub fn take(&mut self) -> impl Iterator<Item = Ready> + '_ {
         self.bytes = 0;
+        self.expected_bytes = self.open.iter().map(|open| open.records.len()).max().unwrap_or(0);
         self.open.drain(..).map(|open| {
             let confirm = (!open.ranges.is_empty()).then_some(Confirm {
                 channel: open.channel,

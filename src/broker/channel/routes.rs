@@ -28,16 +28,22 @@ impl RouteCache {
             self.routes.clear();
             self.last = None;
         }
-        self.set_key(exchange, routing_key);
         if let Some((key, route)) = &self.last
-            && *key == self.key
+            && is_key_of(key, exchange, routing_key)
         {
             return Some(Arc::clone(route));
         }
+        self.set_key(exchange, routing_key);
         let route = self.routes.get(&self.key)?;
         let last = self.last.insert((Vec::new(), Arc::clone(route)));
         last.0.clone_from(&self.key);
         Some(Arc::clone(route))
+    }
+
+    /// The version that the routes were found in.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// Remembers the route that the last [`Self::get`] did not find.
@@ -50,8 +56,18 @@ impl RouteCache {
 
     fn set_key(&mut self, exchange: &[u8], routing_key: &[u8]) {
         self.key.clear();
-        self.key.push(u8::try_from(exchange.len()).unwrap_or(u8::MAX));
+        self.key.push(length(exchange));
         self.key.extend_from_slice(exchange);
         self.key.extend_from_slice(routing_key);
     }
+}
+
+/// Whether that is the key for this exchange and routing key.
+fn is_key_of(key: &[u8], exchange: &[u8], routing_key: &[u8]) -> bool {
+    let Some((&first, names)) = key.split_first() else { return false };
+    first == length(exchange) && names.strip_prefix(exchange) == Some(routing_key)
+}
+
+fn length(name: &[u8]) -> u8 {
+    u8::try_from(name.len()).unwrap_or(u8::MAX)
 }

@@ -87,7 +87,8 @@ impl Connection {
                 format!("number of channels opened ({used}) has reached the negotiated channel_max ({most})");
             return self.refuse(ReplyCode::NotAllowed, &text, (0, 0), out, now_ms);
         }
-        if !matches!(input, Input::Method { method: AMQPClass::Channel(AMQPMethod::Open(_)), .. }) {
+        let is_open = |method: &AMQPClass| matches!(method, AMQPClass::Channel(AMQPMethod::Open(_)));
+        if !matches!(input, Input::Method { method, .. } if is_open(method)) {
             let text = "expected 'channel.open'";
             return self.refuse(ReplyCode::ChannelError, text, input.method_id(), out, now_ms);
         }
@@ -105,7 +106,7 @@ impl Connection {
     ) -> Option<Event<'a>> {
         let cause = input.method_id();
         let Input::Method { method, .. } = &input else { return Some(Event::Channel(channel, input)) };
-        let refusal = match method {
+        let refusal = match &**method {
             AMQPClass::Channel(AMQPMethod::Open(_)) => {
                 (ReplyCode::ChannelError, "second 'channel.open' seen")
             }
@@ -131,7 +132,8 @@ impl Connection {
     }
 
     fn on_closed_channel(&mut self, channel: u16, input: &Input<'_>, out: &mut Outbound) {
-        let Input::Method { method: AMQPClass::Channel(method), .. } = input else { return };
+        let Input::Method { method, .. } = input else { return };
+        let AMQPClass::Channel(method) = &**method else { return };
         match method {
             AMQPMethod::CloseOk(_) => self.channels.set(channel, State::Free),
             // Both sides closed at once: each answers the other.

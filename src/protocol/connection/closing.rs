@@ -83,7 +83,8 @@ impl Connection {
 
     /// After the broker's close only the client's answer counts; a close that crossed it is answered as well.
     pub(super) fn on_failed(&mut self, input: &Input<'_>, out: &mut Outbound) -> Option<Event<'static>> {
-        let Input::Method { channel: 0, method: AMQPClass::Connection(method) } = input else { return None };
+        let Input::Method { channel: 0, method } = input else { return None };
+        let AMQPClass::Connection(method) = &**method else { return None };
         match method {
             AMQPMethod::Close(_) => {
                 put_close_ok(out);

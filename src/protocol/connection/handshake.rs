@@ -40,8 +40,11 @@ impl Connection {
         let method = match input {
             Input::Preamble(header) => return self.on_preamble(&header, out),
             Input::Heartbeat => return None,
-            Input::Method { channel: 0, method: AMQPClass::Connection(method) } => method,
+            Input::Method { channel: 0, method } => *method,
             _ => return self.end_silently("unexpected frame in the handshake", now_ms),
+        };
+        let AMQPClass::Connection(method) = method else {
+            return self.end_silently("unexpected method in the handshake", now_ms);
         };
         match (&self.phase, method) {
             (Phase::Start, AMQPMethod::StartOk(start_ok)) => self.on_start_ok(start_ok, now_ms),

@@ -302,17 +302,17 @@ impl Connection {
         let cause = input.method_id();
         match input {
             Input::Heartbeat => return None,
-            Input::Method { method: AMQPClass::Connection(method), .. } => match method {
-                AMQPMethod::Close(_) => {
+            Input::Method { method, .. } => match *method {
+                AMQPClass::Connection(AMQPMethod::Close(_)) => {
                     self.phase = Phase::Closing;
                     return Some(Event::Closing);
                 }
-                AMQPMethod::UpdateSecret(update) => {
+                AMQPClass::Connection(AMQPMethod::UpdateSecret(update)) => {
                     out.method(0, &AMQPClass::Connection(AMQPMethod::UpdateSecretOk(UpdateSecretOk {})));
                     return Some(Event::UpdateSecret { secret: update.new_secret.as_bytes().to_vec() });
                 }
                 // Only a broker blocks; RabbitMQ lets it pass from a client.
-                AMQPMethod::Blocked(_) | AMQPMethod::Unblocked(_) => return None,
+                AMQPClass::Connection(AMQPMethod::Blocked(_) | AMQPMethod::Unblocked(_)) => return None,
                 _ => {}
             },
             _ => {}

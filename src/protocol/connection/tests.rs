@@ -78,7 +78,7 @@ impl Peer {
     }
 
     fn send(&mut self, channel: u16, method: impl IntoClass) -> Option<Event<'static>> {
-        self.input(Input::Method { channel, method: method.into_class() })
+        self.input(Input::Method { channel, method: Box::new(method.into_class()) })
     }
 
     fn timeout(&mut self, now_ms: u64) -> Option<Event<'static>> {
@@ -252,7 +252,7 @@ fn wrong_methods_on_channel_0_are_refused() {
         (qos(), (60, 10)),
     ] {
         let mut peer = Peer::running();
-        assert_eq!(peer.input(Input::Method { channel: 0, method }), None);
+        assert_eq!(peer.input(Input::Method { channel: 0, method: Box::new(method) }), None);
         assert_eq!(peer.close(), wrapped((504, text, id)));
     }
     let mut peer = Peer::running();
@@ -405,7 +405,7 @@ fn methods_of_a_server_are_refused() {
 fn requests_publishes_and_settlements_reach_the_channel() {
     let mut peer = Peer::with_channel();
     let inputs = [
-        Input::Method { channel: 1, method: qos() },
+        Input::Method { channel: 1, method: Box::new(qos()) },
         Input::Nack { channel: 1, tag: 3, multiple: false, requeue: true },
         Input::Publish(Publish {
             channel: 1,

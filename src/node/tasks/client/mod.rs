@@ -2,7 +2,7 @@
 //!
 //! - `session`: what a connection is made of, and how an input finds its handler
 //! - `login`: who may come in
-//! - `publish`, `settle`: the hot ways in
+//! - `publish`, `repeat`, `settle`: the hot ways in
 //! - `deliver`, `flush`: the hot way out
 //! - `declare`, `consume`: requests that the meta task or a shard answers
 //! - `release`: giving everything back at the end of a channel or connection
@@ -14,6 +14,7 @@ mod flush;
 mod login;
 mod publish;
 mod release;
+mod repeat;
 mod session;
 mod settle;
 
@@ -150,17 +151,33 @@ impl Client {
         }
     }
 
+    /// Takes the publishes that repeat the last one.
+    fn take_repeated(&mut self) {
+        while self.session.may_repeat()
+            && let Some(bytes) = self.read.get(self.consumed..)
+            && let Some((consumed, body)) = self.inbound.next_repeated(bytes)
+        {
+            self.consumed += consumed;
+            self.session.publish_repeated(body);
+        }
+    }
+
     async fn handle_inputs(&mut self) {
         while self.session.wants_input() && !self.session.is_clogged() {
+            self.take_repeated();
             let Some(bytes) = self.read.get(self.consumed..).filter(|bytes| !bytes.is_empty()) else { break };
             match self.inbound.next(bytes) {
                 Ok(step) => {
-                    self.consumed += step.consumed;
+                    let consumed = step.consumed;
                     match step.input {
                         Some(input) => self.session.handle(input).await,
-                        None if step.consumed == 0 => break,
+                        None if consumed == 0 => break,
                         None => {}
                     }
+                    if self.session.has_new_repeat() {
+                        self.inbound.remember(bytes.get(..consumed).unwrap_or_default());
+                    }
+                    self.consumed += consumed;
                 }
                 Err(error) => {
                     self.session.fail_inbound(&error);

@@ -16,7 +16,7 @@ use crate::protocol::reply_code::ReplyCode;
 use crate::protocol::table;
 
 /// Open batches are handed over when they hold this much, even within one read.
-const OPEN_BYTES_MAX: usize = 256 * 1024;
+pub(super) const OPEN_BYTES_MAX: usize = 256 * 1024;
 
 impl Session {
     pub(super) fn publish(&mut self, publish: &Publish<'_>) -> Result<(), Refusal> {
@@ -39,7 +39,9 @@ impl Session {
             priority: properties.priority.unwrap_or(0),
             persistent: properties.delivery_mode == Some(2),
         };
-        self.send_out(publish, &message, &route)
+        self.send_out(publish, &message, &route)?;
+        self.remember(publish.channel, &message, route, more.is_empty());
+        Ok(())
     }
 
     fn check_user_id(&self, properties: &Properties<'_>) -> Result<(), Refusal> {
@@ -118,7 +120,7 @@ impl Session {
         let number = channel.ledger.as_mut().map(|ledger| ledger.publish(route.len()));
         let place = (publish.channel, channel.epoch);
         for target in route {
-            self.outgoing.append(place, *target, message, number);
+            self.outgoing.append(place, *target, message.persistent, number, |records| message.put(records));
         }
         if route.is_empty() && publish.mandatory {
             self.out.returned(

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::repeat::Repeat;
 use crate::broker::channel::Channel;
 use crate::broker::channel::outgoing::Outgoing;
 use crate::broker::ids::Target;
@@ -42,6 +43,9 @@ pub(super) struct Session {
     pub(super) uncredited: Vec<ConsumerId>,
     pub(super) outgoing: Outgoing,
     pub(super) targets: Vec<Target>,
+    pub(super) repeat: Option<Repeat>,
+    /// Publishes since one was like the one before.
+    pub(super) repeat_misses: u32,
     /// A queue's shard has more than it should: reading waits for it.
     pub(super) full: Option<Target>,
     pub(super) vhost: String,
@@ -88,6 +92,8 @@ impl Session {
             uncredited: Vec::new(),
             outgoing: Outgoing::default(),
             targets: Vec::new(),
+            repeat: None,
+            repeat_misses: 0,
             full: None,
             vhost: String::new(),
             user: String::new(),
@@ -157,6 +163,7 @@ impl Session {
         if self.connection.passes(&input) {
             return self.on_channel(input.channel(), input).await;
         }
+        self.repeat = None;
         match self.connection.handle(input, &mut self.out, self.now_ms) {
             None => self.release_if_failed().await,
             Some(event) => self.on_event(event).await,
@@ -198,7 +205,7 @@ impl Session {
             Input::Ack { tag, multiple, .. } => self.ack(number, tag, multiple),
             Input::Nack { tag, multiple, requeue, .. } => self.nack(number, tag, multiple, requeue),
             Input::Reject { tag, requeue, .. } => self.nack(number, tag, false, requeue),
-            Input::Method { method, .. } => self.on_method(number, method).await,
+            Input::Method { method, .. } => self.on_method(number, *method).await,
             Input::Preamble(_) | Input::Heartbeat => Ok(()),
         };
         if let Err(refusal) = result {
@@ -209,6 +216,7 @@ impl Session {
     /// Ends a channel or the connection for a mistake of the client.
     pub(super) async fn refuse(&mut self, number: u16, refusal: &Refusal, cause: MethodId) {
         tracing::info!(connection = self.link.id, peer = %self.peer, channel = number, %refusal, "refused");
+        self.repeat = None;
         match refusal.scope {
             Scope::Channel => {
                 self.release_channel(number).await;
@@ -223,11 +231,13 @@ impl Session {
 
     /// Sends `connection.close`.
     pub(super) fn fail(&mut self, refusal: &Refusal, cause: MethodId) {
+        self.repeat = None;
         self.connection.fail(refusal, cause, &mut self.out, self.now_ms);
     }
 
     pub(super) fn fail_inbound(&mut self, error: &InboundError) {
         tracing::info!(connection = self.link.id, peer = %self.peer, ?error, "refused");
+        self.repeat = None;
         if let Some(Event::Closed(reason)) = self.connection.fail_inbound(error, &mut self.out, self.now_ms) {
             self.closed = Some(reason);
         }
