@@ -5,6 +5,8 @@ use std::{
     io::{self, ErrorKind, IoSlice, Write},
 };
 
+use super::{SyncPolicy, direct::Direct};
+
 /// A segment file as the writer sees it: written front to back.
 pub(super) trait Medium: Send {
     /// Writes some of `parts` behind what was written before; as `Write::write_vectored`.
@@ -23,11 +25,20 @@ impl Medium for File {
     }
 }
 
-/// How a segment's file becomes a medium.
-pub(super) type Wrap = Box<dyn Fn(File) -> Box<dyn Medium> + Send>;
+/// How a segment's file becomes a medium; the file stands behind what is written, as many bytes as the number says.
+pub(super) type Wrap = Box<dyn Fn(File, u64) -> io::Result<Box<dyn Medium>> + Send>;
 
-pub(super) fn plain() -> Wrap {
-    Box::new(|file| Box::new(file))
+/// Past the page cache where each group is synced at once and the file system can; through it otherwise.
+pub(super) fn choose(sync: SyncPolicy) -> Wrap {
+    Box::new(move |file, at| {
+        if sync != SyncPolicy::Always {
+            return Ok(Box::new(file));
+        }
+        Ok(match Direct::open(file, at)? {
+            Ok(direct) => Box::new(direct),
+            Err(file) => Box::new(file),
+        })
+    })
 }
 
 /// Writes all of `parts`.

@@ -6,7 +6,7 @@
 //! - `scan`: reading a segment that may be torn or damaged
 //! - `recover`: from the files to the entries and a writer behind them
 //! - `frame`: laying out a group for one vectored write
-//! - `medium`: the write and the sync, apart so that tests can make them fail
+//! - `medium`: the write and the sync, apart so that tests can make them fail; `direct`: past the page cache
 //! - `highest`: the highest index of each shard
 //! - `table`: closed segments, releasing and recycling them
 //! - `writer`: the thread that writes and syncs group by group
@@ -20,6 +20,7 @@
 //!    of a recycled file left behind never validates.
 //! 4. A failed write or sync ends the log: nothing is confirmed after it.
 
+mod direct;
 mod frame;
 mod handle;
 mod highest;

@@ -67,7 +67,7 @@ impl std::fmt::Debug for LogWriter {
 impl LogWriter {
     /// A writer that begins segment `header`.
     pub(super) fn begin(options: &LogOptions, table: Table, header: Header) -> Result<Self, StorageError> {
-        let wrap = medium::plain();
+        let wrap = medium::choose(options.sync);
         let active = Active::create(&table, header, options.segment_bytes, &wrap)?;
         Ok(Self {
             options: options.clone(),
@@ -82,7 +82,7 @@ impl LogWriter {
 
     #[cfg(test)]
     pub(super) fn wrapped(mut self, wrap: Wrap) -> Self {
-        self.active.medium = wrap(reopen_at_end(&self.active.path, self.active.at));
+        self.active.medium = wrap(reopen_at_end(&self.active.path, self.active.at), self.active.at).unwrap();
         self.wrap = wrap;
         self
     }
@@ -231,11 +231,13 @@ impl LogWriter {
 impl Active {
     fn create(table: &Table, header: Header, size: u64, wrap: &Wrap) -> Result<Self, StorageError> {
         let file = segment::create(&table.dir, &header, size, table.take_spare())?;
+        let path = segment_path(&table.dir, header.number);
+        let medium = wrap(file, HEADER_LEN).map_err(StorageError::io("open", &path))?;
         table.add_live(HEADER_LEN);
         Ok(Self {
             header,
-            path: segment_path(&table.dir, header.number),
-            medium: wrap(file),
+            path,
+            medium,
             size,
             at: HEADER_LEN,
             synced: HEADER_LEN,

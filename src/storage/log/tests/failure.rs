@@ -60,7 +60,9 @@ fn nothing_is_confirmed_after_a_failure() {
         let left = Arc::new(Mutex::new(after));
         let wrap = {
             let left = left.clone();
-            Box::new(move |file| Box::new(Faulty { file, fault, left: left.clone() }) as Box<dyn Medium>)
+            Box::new(move |file, _| {
+                Ok(Box::new(Faulty { file, fault, left: left.clone() }) as Box<dyn Medium>)
+            })
         };
         let writer = recover(dir.path(), &options(1024), false).unwrap().1.wrapped(wrap);
         let events = Arc::new(Mutex::new(Vec::new()));
