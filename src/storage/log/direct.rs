@@ -32,8 +32,12 @@ pub(super) struct Direct {
 }
 
 impl Direct {
-    /// Continues `file` behind its first `at` bytes. Gives the file back if it cannot be written directly.
+    /// Continues `file` behind its first `at` bytes. Gives the file back if it cannot be written directly, or does not
+    /// end with a block.
     pub(super) fn open(file: File, at: u64) -> io::Result<Result<Self, File>> {
+        if file.metadata()?.len() % BLOCK as u64 != 0 {
+            return Ok(Err(file));
+        }
         let memory = vec![0; BUFFER + BLOCK];
         let start = memory.as_ptr().align_offset(BLOCK);
         let in_block = at % BLOCK as u64;

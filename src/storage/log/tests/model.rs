@@ -110,7 +110,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
     fn any_history_keeps_what_was_synced(
-        steps in proptest::collection::vec(step(), 1..40), segment_bytes in 200..3000_u64,
+        steps in proptest::collection::vec(step(), 1..40),
+        segment_bytes in prop_oneof![200..3000_u64, Just(4096), Just(8192)],
     ) {
         let mut model = Model::new(segment_bytes);
         steps.iter().for_each(|step| model.apply(step));
