@@ -34,6 +34,8 @@ pub(crate) enum ClientInput {
     ConsumerCancelled(ConsumerId),
     /// Declarations became durable.
     MetaSynced,
+    /// The node stops.
+    Stopping,
 }
 
 /// Who waits until a batch is safe.

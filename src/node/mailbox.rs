@@ -1,19 +1,27 @@
 //! The one way in which tasks talk: a mailbox whose owner takes everything that waits at once.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use tokio::sync::Notify;
 
 /// A mailbox. Whoever brings bulk asks for room first with [`Self::room`]; small things always fit.
 #[derive(Debug)]
 pub(crate) struct Mailbox<T> {
-    items: Mutex<Vec<T>>,
-    filled: Notify,
+    waiting: Mutex<Waiting<T>>,
     bytes: AtomicUsize,
     bytes_max: usize,
     paused: AtomicBool,
     emptied: Notify,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    items: Vec<T>,
+    /// The owner, while it sleeps because nothing is there.
+    owner: Option<Waker>,
 }
 
 impl<T> Mailbox<T> {
@@ -21,8 +29,7 @@ impl<T> Mailbox<T> {
     #[must_use]
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self {
-            items: Mutex::new(Vec::new()),
-            filled: Notify::new(),
+            waiting: Mutex::new(Waiting { items: Vec::new(), owner: None }),
             bytes: AtomicUsize::new(0),
             bytes_max,
             paused: AtomicBool::new(false),
@@ -32,13 +39,13 @@ impl<T> Mailbox<T> {
 
     /// Puts something in and wakes the owner.
     pub(crate) fn push(&self, item: T) {
-        let was_empty = {
-            let mut items = self.lock();
-            items.push(item);
-            items.len() == 1
+        let owner = {
+            let mut waiting = self.lock();
+            waiting.items.push(item);
+            waiting.owner.take()
         };
-        if was_empty {
-            self.filled.notify_one();
+        if let Some(owner) = owner {
+            owner.wake();
         }
     }
 
@@ -76,21 +83,39 @@ impl<T> Mailbox<T> {
 
     /// Takes all that waits. `into` must be empty.
     pub(crate) fn take(&self, into: &mut Vec<T>) {
-        std::mem::swap(&mut *self.lock(), into);
+        std::mem::swap(&mut self.lock().items, into);
         if self.bytes.swap(0, Ordering::AcqRel) > 0 {
             self.emptied.notify_waiters();
         }
     }
 
-    /// Waits until something is in.
-    pub(crate) async fn filled(&self) {
-        if self.lock().is_empty() {
-            self.filled.notified().await;
+    /// Gives back the memory of a burst, if nothing waits.
+    pub(crate) fn rest(&self) {
+        let mut waiting = self.lock();
+        if waiting.items.is_empty() {
+            waiting.items = Vec::new();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<T>> {
-        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until something is in.
+    pub(crate) async fn filled(&self) {
+        poll_fn(|cx| self.poll_filled(cx)).await;
+    }
+
+    /// Ready when something is in; otherwise the owner, which is the only one to ask, is woken then.
+    pub(crate) fn poll_filled(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut waiting = self.lock();
+        if !waiting.items.is_empty() {
+            return Poll::Ready(());
+        }
+        if !waiting.owner.as_ref().is_some_and(|owner| owner.will_wake(cx.waker())) {
+            waiting.owner = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

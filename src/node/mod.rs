@@ -6,6 +6,7 @@
 //! - `tasks`: everything that runs on its own
 //! - `clock`, `auth`, `names`: time, passwords, made-up names
 
+mod alarm;
 mod auth;
 mod clock;
 mod links;

@@ -1,10 +1,10 @@
 //! What every task of a node can reach.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use dashmap::DashMap;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 
 use super::auth::Passwords;
 use super::clock::Clock;
@@ -43,8 +43,9 @@ pub(crate) struct Shared {
     /// Login checks.
     pub(crate) passwords: Passwords,
     next_id: AtomicU64,
-    /// Becomes true when the node has to stop.
-    stopping: watch::Sender<bool>,
+    /// The node has to stop.
+    stopping: AtomicBool,
+    stopping_told: Notify,
 }
 
 impl Shared {
@@ -64,7 +65,8 @@ impl Shared {
             clients: DashMap::new(),
             passwords: Passwords::default(),
             next_id: AtomicU64::new(1),
-            stopping: watch::Sender::new(false),
+            stopping: AtomicBool::new(false),
+            stopping_told: Notify::new(),
         }
     }
 
@@ -136,18 +138,26 @@ impl Shared {
 
     /// Begins the stop of the node.
     pub(crate) fn begin_stop(&self) {
-        self.stopping.send_replace(true);
+        self.stopping.store(true, Ordering::SeqCst);
+        self.stopping_told.notify_waiters();
+        // A client that is not listed yet looks at the flag after it is.
+        for client in &self.clients {
+            client.mailbox.push(ClientInput::Stopping);
+        }
     }
 
     /// Whether the node is stopping.
     pub(crate) fn is_stopping(&self) -> bool {
-        *self.stopping.borrow()
+        self.stopping.load(Ordering::SeqCst)
     }
 
     /// Waits until the node has to stop.
     pub(crate) async fn stopped(&self) {
-        // The sender is in `self`, so waiting ends with the value only.
-        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+        let mut told = std::pin::pin!(self.stopping_told.notified());
+        told.as_mut().enable();
+        if !self.is_stopping() {
+            told.await;
+        }
     }
 }
 

@@ -138,6 +138,19 @@ impl Outgoing {
         self.open.is_empty()
     }
 
+    /// Whether it holds memory although nothing is open.
+    #[must_use]
+    pub fn holds_buffers(&self) -> bool {
+        self.open.is_empty() && self.open.capacity() > 0
+    }
+
+    /// Gives back the memory of a burst, if nothing is open.
+    pub fn rest(&mut self) {
+        if self.open.is_empty() {
+            *self = Self::default();
+        }
+    }
+
     /// Closes all batches, in the order in which they were begun.
     pub fn take(&mut self) -> impl Iterator<Item = Ready> + '_ {
         self.bytes = 0;

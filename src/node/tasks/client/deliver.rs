@@ -8,19 +8,22 @@ use crate::broker::queue::{ConsumerId, Delivery};
 use crate::node::links::ClientInput;
 
 impl Session {
-    /// Takes in what the mailbox has.
-    pub(super) fn hear(&mut self) {
+    /// Takes in what the mailbox has; false when that was nothing.
+    pub(super) fn hear(&mut self) -> bool {
         let mut heard = std::mem::take(&mut self.heard);
         self.link.mailbox.take(&mut heard);
+        let has_heard = !heard.is_empty();
         for input in heard.drain(..) {
             match input {
                 ClientInput::Deliver(delivery) => self.deliver(&delivery),
                 ClientInput::Confirmed(confirm, accepted) => self.confirmed(&confirm, accepted),
                 ClientInput::ConsumerCancelled(consumer) => self.consumer_cancelled(consumer),
-                ClientInput::MetaSynced => {}
+                // Both only wake the task, which looks for itself.
+                ClientInput::MetaSynced | ClientInput::Stopping => {}
             }
         }
         self.heard = heard;
+        has_heard
     }
 
     fn deliver(&mut self, delivery: &Delivery) {

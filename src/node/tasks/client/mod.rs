@@ -18,20 +18,28 @@ mod repeat;
 mod session;
 mod settle;
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::Interest;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
+use crate::node::alarm::Alarm;
 use crate::node::shared::{Shared, stopping};
 use crate::protocol::inbound::Inbound;
 use session::Session;
 
-/// Bytes that one read takes at most.
-const READ_BYTES: usize = 64 * 1024;
+/// Bytes that one read takes: more while reads are full, fewer while they bring little.
+const READ_BYTES_MIN: usize = 4 * 1024;
+const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// A connection that was still for so long gives its buffers back.
+const STILL_MS: u64 = 1000;
 
 /// How long a client has to close its socket after `connection.close-ok`.
 const LINGER: Duration = Duration::from_secs(10);
@@ -53,24 +61,34 @@ struct Client {
     /// Bytes read, from `consumed` on not looked at.
     read: Vec<u8>,
     consumed: usize,
+    read_bytes: usize,
     session: Session,
+    alarm: Alarm,
+    /// When something was last read or heard.
+    active_ms: u64,
     /// The socket has ended or cannot be read: nothing more will come.
     ended: bool,
     /// Inputs were left because the peer does not take our output; no readiness of the socket tells of them.
     was_clogged: bool,
 }
 
-/// Why the loop goes round.
-enum Wake {
-    Socket,
-    Told,
-}
-
 impl Client {
     fn new(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr) -> Self {
         let session = Session::new(shared, peer);
         let inbound = Inbound::new(&session.limits());
-        Self { socket, inbound, read: Vec::new(), consumed: 0, session, ended: false, was_clogged: false }
+        let active_ms = session.now_ms;
+        Self {
+            socket,
+            inbound,
+            read: Vec::new(),
+            consumed: 0,
+            read_bytes: READ_BYTES_MIN,
+            session,
+            alarm: Alarm::default(),
+            active_ms,
+            ended: false,
+            was_clogged: false,
+        }
     }
 
     /// The whole life of a connection. Gives the reason of its end.
@@ -82,7 +100,9 @@ impl Client {
             if self.session.may_read() {
                 self.take_in().await;
             }
-            self.session.hear();
+            if self.session.hear() {
+                self.active_ms = self.session.now_ms;
+            }
             self.session.check_time();
             if let Err(error) = self.session.flush(&self.socket) {
                 return error.to_string();
@@ -98,7 +118,8 @@ impl Client {
             if self.session.may_read() && std::mem::take(&mut self.was_clogged) {
                 continue;
             }
-            if let Err(error) = self.wait(stopping_told).await {
+            self.rest();
+            if let Err(error) = self.wait().await {
                 return error.to_string();
             }
             tokio::task::consume_budget().await;
@@ -111,7 +132,7 @@ impl Client {
         let drain = async {
             while self.socket.readable().await.is_ok() {
                 self.read.clear();
-                self.read.reserve(READ_BYTES);
+                self.read.reserve(READ_BYTES_MIN);
                 match self.socket.try_read_buf(&mut self.read) {
                     Ok(0) => return,
                     Ok(_) => {}
@@ -134,21 +155,50 @@ impl Client {
         }
         self.read.drain(..self.consumed);
         self.consumed = 0;
-        self.read.reserve(READ_BYTES);
-        match self.socket.try_read_buf(&mut self.read) {
-            Ok(0) => self.ended = true,
-            Ok(_) => {
+        self.read.reserve(self.read_bytes);
+        match self.read_once().await {
+            None => {}
+            Some(Ok(0) | Err(_)) => self.ended = true,
+            Some(Ok(count)) => {
+                self.adapt(count);
+                self.active_ms = self.session.now_ms;
                 self.session.received();
                 self.handle_inputs().await;
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => self.ended = true,
+        }
+    }
+
+    /// Reads what is there; `None` when nothing is.
+    // A read that is polled, unlike one that is tried, knows from a short count that the socket is empty.
+    async fn read_once(&mut self) -> Option<io::Result<usize>> {
+        let mut read = pin!(self.socket.read_buf(&mut self.read));
+        poll_fn(|cx| {
+            Poll::Ready(match read.as_mut().poll(cx) {
+                Poll::Ready(result) => Some(result),
+                Poll::Pending => None,
+            })
+        })
+        .await
+    }
+
+    fn adapt(&mut self, count: usize) {
+        if count >= self.read_bytes {
+            self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
+        } else if count < self.read_bytes / 4 {
+            self.read_bytes = (self.read_bytes / 2).max(READ_BYTES_MIN);
+        }
+    }
+
+    /// A still connection holds no buffers.
+    fn rest(&mut self) {
+        if self.session.now_ms < self.active_ms + STILL_MS {
+            return;
         }
         if self.consumed == self.read.len() {
-            // An idle connection holds no buffer.
             self.read = Vec::new();
             self.consumed = 0;
         }
+        self.session.rest();
     }
 
     /// Takes the publishes that repeat the last one.
@@ -194,36 +244,25 @@ impl Client {
     }
 
     /// Waits until there is something to do.
-    async fn wait(&self, stopping_told: bool) -> io::Result<Wake> {
-        let session = &self.session;
-        let interest = match (session.may_read() && !self.ended, session.wants_to_write()) {
-            (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
-            (true, false) => Some(Interest::READABLE),
-            (false, true) => Some(Interest::WRITABLE),
-            (false, false) => None,
-        };
-        let ready = async {
-            match interest {
-                Some(interest) => self.socket.ready(interest).await.map(|_| ()),
-                None => std::future::pending().await,
+    async fn wait(&mut self) -> io::Result<()> {
+        let Self { socket, session, alarm, .. } = self;
+        let (reads, writes) = (session.may_read() && !self.ended, session.wants_to_write());
+        let holds_buffers = self.read.capacity() > 0 || session.holds_buffers();
+        let still_ms = holds_buffers.then_some(self.active_ms + STILL_MS);
+        let timeout = session.next_timeout(still_ms);
+        let mut room = pin!(session.room());
+        poll_fn(|cx| {
+            if reads && let Poll::Ready(result) = socket.poll_read_ready(cx) {
+                return Poll::Ready(result);
             }
-        };
-        let timeout = session.next_timeout();
-        let timeout = async {
-            match timeout {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
+            if writes && let Poll::Ready(result) = socket.poll_write_ready(cx) {
+                return Poll::Ready(result);
             }
-        };
-        let stop = async {
-            if stopping_told { std::future::pending().await } else { session.shared.stopped().await }
-        };
-        tokio::select! {
-            result = ready => result.map(|()| Wake::Socket),
-            () = session.link.mailbox.filled() => Ok(Wake::Told),
-            () = session.room() => Ok(Wake::Told),
-            () = timeout => Ok(Wake::Told),
-            () = stop => Ok(Wake::Told),
-        }
+            let is_woken = session.link.mailbox.poll_filled(cx).is_ready()
+                || alarm.poll(timeout, cx).is_ready()
+                || room.as_mut().poll(cx).is_ready();
+            if is_woken { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
+        .await
     }
 }

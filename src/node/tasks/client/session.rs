@@ -127,9 +127,9 @@ impl Session {
         self.connection.on_bytes_received(self.now_ms);
     }
 
-    /// When the session has to look at the time.
-    pub(super) fn next_timeout(&self) -> Option<tokio::time::Instant> {
-        let at_ms = [self.connection.next_timeout(), self.end_by_ms].into_iter().flatten().min();
+    /// When the session has to look at the time, or its task has for a reason of its own.
+    pub(super) fn next_timeout(&self, other_ms: Option<u64>) -> Option<tokio::time::Instant> {
+        let at_ms = [self.connection.next_timeout(), self.end_by_ms, other_ms].into_iter().flatten().min();
         at_ms.map(|at_ms| self.shared.clock.instant_of(at_ms))
     }
 

@@ -15,7 +15,9 @@ pub(crate) mod record;
 mod refusals;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::sync::oneshot;
 
@@ -24,6 +26,7 @@ use crate::broker::channel::outgoing::Confirm;
 use crate::broker::ids::QueueId;
 use crate::broker::queue::{Command, ConsumerId, Effect, GetReply, Queue};
 use crate::broker::topology::QueueEntry;
+use crate::node::alarm::Alarm;
 use crate::node::links::{ClientLink, ShardInput};
 use crate::node::mailbox::Mailbox;
 use crate::node::shared::Shared;
@@ -56,6 +59,7 @@ pub(crate) struct Shard {
     slots: HashMap<QueueId, Slot, foldhash::fast::RandomState>,
     consumers: HashMap<ConsumerId, Arc<ClientLink>, foldhash::fast::RandomState>,
     timers: BTreeSet<(u64, QueueId)>,
+    alarm: Alarm,
     /// The last log index given out.
     index: u64,
     synced: u64,
@@ -96,6 +100,7 @@ impl Shard {
             slots: HashMap::default(),
             consumers: HashMap::default(),
             timers: BTreeSet::new(),
+            alarm: Alarm::default(),
             index: start.index,
             synced: start.index,
             appends: Vec::new(),
@@ -139,22 +144,20 @@ impl Shard {
         self.note_clean_stop();
     }
 
-    async fn wait(&self) {
+    async fn wait(&mut self) {
         if self.memory.is_checkpointing() {
             return tokio::task::yield_now().await;
         }
         let timer_ms = self.timers.first().map(|(due_ms, _)| *due_ms);
         let memory_ms = self.memory.look_again_ms(self.shared.clock.now_ms());
-        match timer_ms.into_iter().chain(memory_ms).min() {
-            Some(due_ms) => {
-                let due = self.shared.clock.instant_of(due_ms);
-                tokio::select! {
-                    () = self.mailbox.filled() => {}
-                    () = tokio::time::sleep_until(due) => {}
-                }
-            }
-            None => self.mailbox.filled().await,
-        }
+        let due_ms = timer_ms.into_iter().chain(memory_ms).min();
+        let due = due_ms.map(|due_ms| self.shared.clock.instant_of(due_ms));
+        let Self { mailbox, alarm, .. } = self;
+        poll_fn(|cx| match mailbox.poll_filled(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => alarm.poll(due, cx),
+        })
+        .await;
     }
 
     /// Lets every queue whose time has come look at it.
