@@ -233,7 +233,10 @@ fn without_comments(text: &str) -> String {
 }
 
 fn all_rust_files() -> Vec<PathBuf> {
-    ["src", "tests", "amqp-tests", "examples", "fuzz"].iter().flat_map(|folder| rust_files(folder)).collect()
+    ["src", "tests", "amqp-tests", "benches", "examples", "fuzz"]
+        .iter()
+        .flat_map(|folder| rust_files(folder))
+        .collect()
 }
 
 /// The Rust files below a folder of the repository; none when there is no such folder.
