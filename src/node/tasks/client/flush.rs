@@ -1,6 +1,7 @@
 //! Writing to the socket, as far as it takes, and as far as what was promised is synced.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,8 +10,8 @@ use tokio::net::TcpStream;
 use super::session::Session;
 use crate::node::links::ShardInput;
 
-/// A larger buffer is given back when it is empty.
-const KEEP_BYTES: usize = 256 * 1024;
+/// A smaller or larger buffer is given back when it is empty: one costs little to get anew, the other much to keep.
+const KEEP_BYTES: RangeInclusive<usize> = 4 * 1024..=256 * 1024;
 /// So many outboxes may wait before the peer's requests do.
 const CLOGGED: usize = 4;
 /// What was written is cut off the front of the buffer when it is this much, and more than what is left.
@@ -90,7 +91,7 @@ impl Session {
             self.written = 0;
             self.out.buf.clear();
             self.barriers.iter_mut().for_each(|(offset, _)| *offset = 0);
-            if self.out.buf.capacity() > KEEP_BYTES {
+            if !KEEP_BYTES.contains(&self.out.buf.capacity()) {
                 self.out.buf = Vec::new();
             }
             self.credit_consumers();

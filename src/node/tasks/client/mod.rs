@@ -166,6 +166,11 @@ impl Client {
                 self.handle_inputs().await;
             }
         }
+        if self.consumed == self.read.len() && self.read_bytes == READ_BYTES_MIN {
+            // A new one costs little, and thousands of quiet connections would hold thousands.
+            self.read = Vec::new();
+            self.consumed = 0;
+        }
     }
 
     /// Reads what is there; `None` when nothing is.
