@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::consumers::Source;
+use super::dues::Dues;
 use super::effect::{Delivery, Effect, Entry, GetReply};
 use super::segment::Segment;
 use super::{Queue, Stored};
@@ -33,7 +34,7 @@ struct Ahead<'q> {
     end: u64,
     cursor: &'q mut u64,
     redelivered_below: u64,
-    due: &'q mut BTreeSet<(u64, u64)>,
+    due: &'q mut Dues,
     moved: Moved,
 }
 
@@ -59,7 +60,7 @@ impl Source for Ahead<'_> {
 struct Returned<'q> {
     segment: &'q Segment,
     returned: &'q mut BTreeSet<u64>,
-    due: &'q mut BTreeSet<(u64, u64)>,
+    due: &'q mut Dues,
     moved: Moved,
 }
 
@@ -79,11 +80,11 @@ impl Source for Returned<'_> {
 }
 
 /// Only ready messages expire.
-pub(super) fn unwatch(segment: &Segment, seq: u64, due: &mut BTreeSet<(u64, u64)>) {
+pub(super) fn unwatch(segment: &Segment, seq: u64, due: &mut Dues) {
     if segment.has_due
         && let Some(due_ms) = segment.message(seq).and_then(|message| message.due_ms)
     {
-        due.remove(&(due_ms, seq));
+        due.remove((due_ms, seq));
     }
 }
 

@@ -19,7 +19,7 @@ impl Queue {
     /// When this queue must be looked at again, Unix milliseconds.
     #[must_use]
     pub fn next_due(&mut self) -> Option<u64> {
-        let own = self.due.first().map(|(due_ms, _)| *due_ms);
+        let own = self.due.first().map(|(due_ms, _)| due_ms);
         let far = self.due_far_ms.filter(|_| !self.due_loading);
         let far = far.map(|due_ms| due_ms.saturating_sub(self.look_ahead_ms()));
         [own, far, self.head_due().map(|(due_ms, _)| due_ms), self.unused_due()].into_iter().flatten().min()
@@ -27,9 +27,9 @@ impl Queue {
 
     /// Takes out what is due.
     pub(super) fn expire(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
-        while let Some((_, seq)) = self.due.first().copied().filter(|(due_ms, _)| *due_ms <= now_ms) {
-            self.due.pop_first();
-            self.expire_ready(seq, effects);
+        while let Some(due) = self.due.first().filter(|(due_ms, _)| *due_ms <= now_ms) {
+            self.due.remove(due);
+            self.expire_ready(due.1, effects);
         }
         while let Some((_, seq)) = self.head_due().filter(|(due_ms, _)| *due_ms <= now_ms) {
             // A cold head may be younger than its segment: its chunk tells.

@@ -13,13 +13,14 @@
 //! - `messages`, `segment`, `bits`: the messages in memory
 //! - `storing`, `chunk`, `recovery`: the cold store, and the way back from it
 //! - `consumers`, `turns`, `prefetch`: who can take a message, and whose turn it is
-//! - `delivery`, `settling`, `expiry`: what happens to a message
+//! - `delivery`, `settling`, `expiry`, `dues`: what happens to a message
 //! - `limits`, `lengths`: how many messages and bytes may be ready
 
 mod bits;
 mod chunk;
 mod consumers;
 mod delivery;
+mod dues;
 mod effect;
 mod expiry;
 mod lengths;
@@ -45,6 +46,7 @@ pub use storing::{ChunkWrite, Pressure};
 
 use super::arguments::Overflow;
 use super::batch::Batch;
+use dues::Dues;
 use limits::Limits;
 use messages::Messages;
 use segment::Stored;
@@ -135,7 +137,7 @@ pub struct Queue {
     /// Numbers below this may have been delivered by an earlier run.
     redelivered_below: u64,
     /// Due times in memory.
-    due: BTreeSet<(u64, u64)>,
+    due: Dues,
     /// The first due time that is in the cold store only.
     due_far_ms: Option<u64>,
     due_loading: bool,

@@ -77,7 +77,9 @@ impl Queue {
         self.messages.seal_all();
         self.count_all();
         self.redelivered_below = delivered_below.unwrap_or(self.messages.next_seq);
-        self.due = std::mem::take(&mut self.due).into_iter().filter(|(_, seq)| self.is_ready(*seq)).collect();
+        let mut due = std::mem::take(&mut self.due);
+        due.retain(|seq| self.is_ready(seq));
+        self.due = due;
         self.due_far_ms = due_far_ms;
         self.last_used_ms = now_ms;
         // Transient messages left no trace of their numbers, but their due times in the cold store may still be there.

@@ -76,7 +76,7 @@ impl Queue {
     pub fn dues_done_before(&self, now_ms: u64) -> Option<u64> {
         let quiet =
             self.unacked == 0 && self.taken.is_empty() && self.returned.is_empty() && !self.due_loading;
-        let first = self.due.first().map(|(due_ms, _)| *due_ms);
+        let first = self.due.first().map(|(due_ms, _)| due_ms);
         quiet.then(|| [Some(now_ms), first, self.due_far_ms].into_iter().flatten().min()).flatten()
     }
 
@@ -142,7 +142,7 @@ impl Queue {
         let far_ms = now_ms.saturating_add(NEAR_MS);
         let dues = self.messages.get(at).into_iter().flat_map(Segment::dues);
         for entry in dues.filter(|(due_ms, _)| *due_ms > far_ms) {
-            if self.due.remove(&entry) {
+            if self.due.remove(entry) {
                 self.due_far_ms = Some(self.due_far_ms.map_or(entry.0, |due_ms| due_ms.min(entry.0)));
             }
         }

@@ -44,7 +44,7 @@ impl World {
         // One dropped while it was not in memory leaves its due time behind.
         let is_dropped = |seq: u64| !queue.messages.is_alive(seq) || queue.taken.contains(&seq);
         let expires = |seq: u64| queue.is_ready(seq) || limited && is_dropped(seq);
-        assert!(queue.due.iter().all(|(_, seq)| expires(*seq)), "only ready messages expire");
+        assert!(queue.due.all(expires), "only ready messages expire");
     }
 
     /// Every message is where the model says. What may expire or be dropped without a word is looked up in the queue.

@@ -131,7 +131,7 @@ fn a_spilled_message_expires_at_its_time() {
         queue.put_segments(&[5]);
         queue.spill(ALL);
         queue.stored(ALL);
-        assert!(queue.queue.due.is_empty(), "far due times are in the cold store only");
+        assert!(queue.queue.due.len() == 0, "far due times are in the cold store only");
         assert_eq!(queue.queue.next_due(), Some(now_ms + HOUR_MS - crate::broker::queue::expiry::NEAR_MS));
         queue.pass(HOUR_MS - 1);
         queue.load_all();
