@@ -28,6 +28,11 @@ impl Contents {
         self.under_way.is_empty() || !self.under_way.contains_key(&channel)
     }
 
+    /// Gives back what is kept for the next content.
+    pub(super) fn rest(&mut self) {
+        self.spare = Vec::new();
+    }
+
     /// Begins a content; there must be none under way on the channel.
     pub(super) fn start(&mut self, channel: u16, method: &PublishMethod<'_>) {
         self.under_way.insert(channel, Content::start(std::mem::take(&mut self.spare), method));

@@ -210,6 +210,13 @@ impl Inbound {
         self.contents.keep_spare(std::mem::take(&mut self.handed_out));
     }
 
+    /// Gives back what a still connection does not need; what was remembered is forgotten.
+    pub fn rest(&mut self) {
+        self.contents.rest();
+        self.handed_out = Content::default();
+        self.shape = Shape::default();
+    }
+
     /// Remembers the publish that [`Self::next`] has just taken from these bytes, for [`Self::next_repeated`].
     pub fn remember(&mut self, frames: &[u8]) {
         self.shape.remember(frames, self.payload_max, self.body_max);

@@ -48,6 +48,15 @@ fn run_at(place: u64, refused: &[(u32, u32)]) -> (bool, u64) {
     }
 }
 
+/// A queue may keep the records as they are, and accounts for their length only: without much spare memory, then.
+fn fitted(records: Vec<u8>) -> Vec<u8> {
+    if records.capacity() - records.len() <= records.len() / 4 {
+        records
+    } else {
+        records.as_slice().to_vec()
+    }
+}
+
 fn push_range(ranges: &mut Vec<SeqRange>, (number, length): SeqRange) {
     match ranges.last_mut() {
         Some((first, count)) if *first + *count == number => *count += length,
@@ -66,6 +75,9 @@ pub struct Ready {
     pub confirm: Option<Confirm>,
 }
 
+/// More is not set aside in advance, in bytes, over all batches of a round.
+const EXPECTED_MAX: usize = 256 * 1024;
+
 #[derive(Debug)]
 struct Open {
     target: Target,
@@ -82,7 +94,7 @@ struct Open {
 pub struct Outgoing {
     open: Vec<Open>,
     bytes: usize,
-    /// What a batch is expected to hold: as much as the largest one handed over last.
+    /// What a batch is expected to hold: a little more than the largest one handed over last.
     expected_bytes: usize,
 }
 
@@ -113,11 +125,12 @@ impl Outgoing {
         let same =
             |open: &Open| open.target.id == target.id && open.channel == channel && open.epoch == epoch;
         self.open.iter().rposition(same).unwrap_or_else(|| {
+            let share = EXPECTED_MAX / (self.open.len() + 1);
             self.open.push(Open {
                 target,
                 channel,
                 epoch,
-                records: Vec::with_capacity(self.expected_bytes),
+                records: Vec::with_capacity(self.expected_bytes.min(share)),
                 count: 0,
                 persistent: 0,
                 ranges: Vec::new(),
@@ -138,12 +151,6 @@ impl Outgoing {
         self.open.is_empty()
     }
 
-    /// Whether it holds memory although nothing is open.
-    #[must_use]
-    pub fn holds_buffers(&self) -> bool {
-        self.open.is_empty() && self.open.capacity() > 0
-    }
-
     /// Gives back the memory of a burst, if nothing is open.
     pub fn rest(&mut self) {
         if self.open.is_empty() {
@@ -154,15 +161,19 @@ impl Outgoing {
     /// Closes all batches, in the order in which they were begun.
     pub fn take(&mut self) -> impl Iterator<Item = Ready> + '_ {
         self.bytes = 0;
-        self.expected_bytes = self.open.iter().map(|open| open.records.len()).max().unwrap_or(0);
+        let longest = self.open.iter().map(|open| open.records.len()).max().unwrap_or(0);
+        self.expected_bytes = longest + longest / 8;
         self.open.drain(..).map(|open| {
             let confirm = (!open.ranges.is_empty()).then_some(Confirm {
                 channel: open.channel,
                 epoch: open.epoch,
                 ranges: open.ranges,
             });
-            let batch =
-                Batch { records: open.records.into(), count: open.count, persistent: open.persistent };
+            let batch = Batch {
+                records: fitted(open.records).into(),
+                count: open.count,
+                persistent: open.persistent,
+            };
             Ready { target: open.target, batch, confirm }
         })
     }
@@ -171,6 +182,7 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::ids::QueueId;
     use proptest::prelude::*;
 
     proptest! {
@@ -195,5 +207,20 @@ mod tests {
                 prop_assert_eq!((part.channel, part.epoch), (3, 4));
             }
         }
+    }
+
+    #[test]
+    fn a_large_message_does_not_set_memory_aside_for_many_queues() {
+        let target = |number| Target { shard: 0, id: QueueId(number), durable: false };
+        let mut outgoing = Outgoing::default();
+        outgoing.append((1, 1), target(0), false, None, |records| records.resize(8 << 20, 0));
+        assert_eq!(outgoing.take().count(), 1);
+        for number in 0..100 {
+            outgoing.append((1, 1), target(number), false, None, |records| records.resize(100, 0));
+        }
+        let held: usize = outgoing.open.iter().map(|open| open.records.capacity()).sum();
+        assert!(held < 2 << 20, "{held} bytes are set aside");
+        let kept: usize = outgoing.take().map(|ready| Vec::from(ready.batch.records).capacity()).sum();
+        assert!(kept < 100 * 200, "{kept} bytes are kept for {} bytes", 100 * 100);
     }
 }

@@ -50,7 +50,7 @@ impl Direct {
         match direct.write_blocks(used) {
             Ok(()) => Ok(Ok(direct)),
             // The file system takes the flag and not the write: blocks of another size, perhaps.
-            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+            Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
                 set_direct(&direct.file, false);
                 Ok(Err(direct.file))
             }

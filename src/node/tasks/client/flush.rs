@@ -41,17 +41,13 @@ impl Session {
         self.out.buf.len() - self.written > CLOGGED * self.shared.config.limits.outbox_bytes
     }
 
-    /// Whether buffers are held that a still connection does not need.
-    pub(super) fn holds_buffers(&self) -> bool {
-        !self.has_output() && self.out.buf.capacity() > 0 || self.outgoing.holds_buffers()
-    }
-
     /// Gives back the buffers that a still connection does not need.
     pub(super) fn rest(&mut self) {
         if !self.has_output() {
             self.out.buf = Vec::new();
         }
         self.outgoing.rest();
+        self.repeat = None;
         self.heard = Vec::new();
         self.link.mailbox.rest();
     }

@@ -66,6 +66,8 @@ struct Client {
     alarm: Alarm,
     /// When something was last read or heard.
     active_ms: u64,
+    /// Buffers were given back since.
+    has_rested: bool,
     /// The socket has ended or cannot be read: nothing more will come.
     ended: bool,
     /// Inputs were left because the peer does not take our output; no readiness of the socket tells of them.
@@ -86,6 +88,7 @@ impl Client {
             session,
             alarm: Alarm::default(),
             active_ms,
+            has_rested: false,
             ended: false,
             was_clogged: false,
         }
@@ -101,7 +104,7 @@ impl Client {
                 self.take_in().await;
             }
             if self.session.hear() {
-                self.active_ms = self.session.now_ms;
+                self.note_activity();
             }
             self.session.check_time();
             if let Err(error) = self.session.flush(&self.socket) {
@@ -161,7 +164,7 @@ impl Client {
             Some(Ok(0) | Err(_)) => self.ended = true,
             Some(Ok(count)) => {
                 self.adapt(count);
-                self.active_ms = self.session.now_ms;
+                self.note_activity();
                 self.session.received();
                 self.handle_inputs().await;
             }
@@ -194,15 +197,22 @@ impl Client {
         }
     }
 
-    /// A still connection holds no buffers.
+    fn note_activity(&mut self) {
+        self.active_ms = self.session.now_ms;
+        self.has_rested = false;
+    }
+
+    /// A still connection holds no buffers, except for bytes that wait.
     fn rest(&mut self) {
-        if self.session.now_ms < self.active_ms + STILL_MS {
+        if self.has_rested || self.session.now_ms < self.active_ms + STILL_MS {
             return;
         }
+        self.has_rested = true;
         if self.consumed == self.read.len() {
             self.read = Vec::new();
             self.consumed = 0;
         }
+        self.inbound.rest();
         self.session.rest();
     }
 
@@ -252,8 +262,7 @@ impl Client {
     async fn wait(&mut self) -> io::Result<()> {
         let Self { socket, session, alarm, .. } = self;
         let (reads, writes) = (session.may_read() && !self.ended, session.wants_to_write());
-        let holds_buffers = self.read.capacity() > 0 || session.holds_buffers();
-        let still_ms = holds_buffers.then_some(self.active_ms + STILL_MS);
+        let still_ms = (!self.has_rested).then_some(self.active_ms + STILL_MS);
         let timeout = session.next_timeout(still_ms);
         let mut room = pin!(session.room());
         poll_fn(|cx| {
@@ -269,5 +278,42 @@ impl Client {
             if is_woken { Poll::Ready(Ok(())) } else { Poll::Pending }
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::topology::Topology;
+    use crate::config::Config;
+    use crate::node::clock::Clock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_client_with_half_a_frame_sleeps() {
+        let config = Config::load(None).unwrap();
+        let shared = Arc::new(Shared::new(config, Clock::start(), Topology::new(1), 1));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, address) = listener.accept().await.unwrap();
+        let polls = AtomicU64::new(0);
+        let mut client = pin!(run(shared, socket, address));
+        let counted = poll_fn(|cx| {
+            polls.fetch_add(1, Ordering::Relaxed);
+            client.as_mut().poll(cx)
+        });
+        let still = async {
+            peer.write_all(b"AMQ").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(STILL_MS + 300)).await;
+            let before = polls.load(Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            polls.load(Ordering::Relaxed) - before
+        };
+        tokio::select! {
+            () = counted => panic!("the client ended"),
+            polls = still => assert!(polls < 5, "{polls} polls while nothing happens"),
+        }
     }
 }

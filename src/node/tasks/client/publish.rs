@@ -5,8 +5,7 @@ use std::sync::Arc;
 use super::session::{Session, not_open};
 use crate::broker::arguments::type_name;
 use crate::broker::batch::Message;
-use crate::broker::channel::routes::Route;
-use crate::broker::ids::Target;
+use crate::broker::channel::routes::{Place, Route};
 use crate::broker::topology::{RouteError, RouteQuery};
 use crate::node::links::{ShardInput, Waiter};
 use crate::protocol::error::Refusal;
@@ -17,6 +16,14 @@ use crate::protocol::table;
 
 /// Open batches are handed over when they hold this much, even within one read.
 pub(super) const OPEN_BYTES_MAX: usize = 256 * 1024;
+
+/// Where a publish goes.
+enum Routed {
+    /// Where all of this exchange and key go: the place in the channel's cache.
+    Always(Place),
+    /// Where this one goes.
+    Once(Route),
+}
 
 impl Session {
     pub(super) fn publish(&mut self, publish: &Publish<'_>) -> Result<(), Refusal> {
@@ -40,7 +47,10 @@ impl Session {
             persistent: properties.delivery_mode == Some(2),
         };
         self.send_out(publish, &message, &route)?;
-        self.remember(publish.channel, &message, route, more.is_empty());
+        match route {
+            Routed::Always(place) => self.remember(publish.channel, &message, place),
+            Routed::Once(_) => self.repeat = None,
+        }
         Ok(())
     }
 
@@ -60,19 +70,20 @@ impl Session {
         publish: &Publish<'_>,
         properties: &Properties<'_>,
         more: &MoreKeys<'_>,
-    ) -> Result<Route, Refusal> {
+    ) -> Result<Routed, Refusal> {
+        if !more.is_empty() {
+            return Ok(Routed::Once(self.find_route(publish, properties, more)?.0));
+        }
         let version = self.shared.version();
-        let channel = self.channels.get_mut(&publish.channel);
-        let cached =
-            channel.and_then(|channel| channel.routes.get(version, publish.exchange, publish.routing_key));
-        if let Some(route) = cached.filter(|_| more.is_empty()) {
-            return Ok(route);
+        let routes = &mut self.channel(publish.channel)?.routes;
+        if let Some(place) = routes.find(version, publish.exchange, publish.routing_key) {
+            return Ok(Routed::Always(place));
         }
         let (route, cacheable) = self.find_route(publish, properties, more)?;
-        if cacheable && more.is_empty() {
-            self.channel(publish.channel)?.routes.put(&route);
+        if !cacheable {
+            return Ok(Routed::Once(route));
         }
-        Ok(route)
+        Ok(Routed::Always(self.channel(publish.channel)?.routes.put(route)))
     }
 
     fn find_route(
@@ -114,15 +125,20 @@ impl Session {
         &mut self,
         publish: &Publish<'_>,
         message: &Message<'_>,
-        route: &[Target],
+        route: &Routed,
     ) -> Result<(), Refusal> {
         let channel = self.channels.get_mut(&publish.channel).ok_or_else(not_open)?;
+        let route = match route {
+            Routed::Always(place) => channel.routes.at(*place).map_or(&[][..], |route| route),
+            Routed::Once(route) => route,
+        };
         let number = channel.ledger.as_mut().map(|ledger| ledger.publish(route.len()));
         let place = (publish.channel, channel.epoch);
         for target in route {
             self.outgoing.append(place, *target, message.persistent, number, |records| message.put(records));
         }
-        if route.is_empty() && publish.mandatory {
+        let is_lost = route.is_empty();
+        if is_lost && publish.mandatory {
             self.out.returned(
                 publish.channel,
                 ReplyCode::NoRoute,
@@ -133,7 +149,7 @@ impl Session {
                 publish.body,
             );
         }
-        if route.is_empty() {
+        if is_lost {
             self.answer_publishes(publish.channel);
         }
         if self.outgoing.bytes() > OPEN_BYTES_MAX {

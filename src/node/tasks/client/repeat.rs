@@ -3,12 +3,12 @@
 use super::publish::OPEN_BYTES_MAX;
 use super::session::Session;
 use crate::broker::batch::{Message, Template};
-use crate::broker::channel::routes::Route;
+use crate::broker::channel::routes::{Place, Route};
 
 /// So many publishes in a row that nothing repeated, and remembering them is hardly worth it any more.
 const MISSES_MAX: u32 = 4;
 /// One of so many is remembered nevertheless.
-const RETRY_EVERY: u32 = 32;
+const RETRY_EVERY: u32 = 128;
 
 /// What was found out about the last publish; forgotten with every method but publishes and settlements.
 pub(super) struct Repeat {
@@ -24,20 +24,21 @@ pub(super) struct Repeat {
 }
 
 impl Session {
-    /// Keeps what was found out about a publish, if the next one may be like it.
-    pub(super) fn remember(&mut self, number: u16, message: &Message<'_>, route: Route, is_cacheable: bool) {
+    /// Keeps what was found out about a publish, if the next one may be like it. Its route must follow from exchange and
+    /// key alone.
+    pub(super) fn remember(&mut self, number: u16, message: &Message<'_>, place: Place) {
         self.repeat_misses = self.repeat_misses.saturating_add(1);
         self.repeat = None;
-        if !is_cacheable || self.repeat_misses > MISSES_MAX && !self.repeat_misses.is_multiple_of(RETRY_EVERY)
-        {
+        if self.repeat_misses > MISSES_MAX && !self.repeat_misses.is_multiple_of(RETRY_EVERY) {
             return;
         }
-        let Some(channel) = self.channels.get(&number).filter(|_| !route.is_empty()) else { return };
+        let Some(channel) = self.channels.get(&number) else { return };
+        let Some(route) = channel.routes.at(place).filter(|route| !route.is_empty()) else { return };
         let Some(record) = Template::of(message) else { return };
         self.repeat = Some(Repeat {
             place: (number, channel.epoch),
             version: channel.routes.version(),
-            route,
+            route: route.clone(),
             record,
             persistent: message.persistent,
             confirms: channel.ledger.is_some(),
