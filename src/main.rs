@@ -26,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Runs a broker until it gets SIGTERM or SIGINT.
     Server(Server),
+    /// Puts load on a broker, checks every message and reports what it cost.
+    Perf(Box<warren_perf::Arguments>),
 }
 
 /// Flags win over the configuration file.
@@ -52,8 +54,13 @@ struct Server {
 }
 
 fn main() -> ExitCode {
-    let Command::Server(server) = Arguments::parse().command;
-    match run(server) {
+    let result = match Arguments::parse().command {
+        Command::Server(server) => run(server),
+        Command::Perf(arguments) => {
+            warren_perf::run(&arguments, &mut std::io::stdout()).map_err(|error| error.to_string())
+        }
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             say(&mut std::io::stderr(), &format!("warren: {reason}"));

@@ -127,7 +127,7 @@ fn the_code_map_names_every_layer_that_exists() {
 
 #[test]
 fn scripts_can_be_executed() {
-    for script in ["scripts/run", "scripts/test", "scripts/check", ".ci/run"] {
+    for script in ["scripts/run", "scripts/test", "scripts/check", "scripts/bench", ".ci/run"] {
         let path = root().join(script);
         let mode = fs::metadata(&path).unwrap_or_else(|problem| panic!("{script}: {problem}")).permissions();
         assert!(mode.mode() & 0o111 != 0, "{script} is not executable");
