@@ -16,13 +16,6 @@ const GROWTH_MAX_STORING: u64 = 250 * MIB;
 /// Little memory for messages, so that what else grows shows.
 const SMALL: &str = "[memory]\nmessages_bytes = 16777216\n";
 
-/// Memory the process has resident now.
-fn resident_bytes(broker: &Broker) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", broker.pid())).expect("the broker runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
-}
-
 /// Watches memory for as long, while another client does whole rounds that must not take long.
 fn watch(broker: &Broker, resident_max: u64, time: Duration) {
     let conn = broker.connect();
@@ -36,7 +29,7 @@ fn watch(broker: &Broker, resident_max: u64, time: Duration) {
         ch.confirm();
         assert_eq!(ch.pull_soon(&queue).text(), "round");
         assert!(begun.elapsed() < Duration::from_secs(2), "another client waited {:?}", begun.elapsed());
-        let resident = resident_bytes(broker) / MIB;
+        let resident = broker.resident_bytes() / MIB;
         assert!(resident < resident_max / MIB, "{resident} MiB for a peer that does not read");
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -240,7 +233,7 @@ fn pipelined_gets_that_are_not_read_take_little_memory() {
     ch.queue_declare("q").ok();
     fill(ch, "q", u64::from(COUNT));
     let theirs = greedy.channel(1);
-    let before = resident_bytes(&broker);
+    let before = broker.resident_bytes();
     let get = frame(1, 1, &theirs.basic_get("q").encode().0);
     greedy.raw(&get.repeat(COUNT as usize));
     watch(&broker, before + GROWTH_MAX, Duration::from_millis(1500));
@@ -259,7 +252,7 @@ fn returns_that_are_not_read_take_little_memory() {
     const COUNT: u64 = 4800;
     let _alone = alone();
     let Some(broker) = Broker::own_with(SMALL) else { return };
-    let before = resident_bytes(&broker);
+    let before = broker.resident_bytes();
     let deaf = broker.connect();
     let sent = Arc::new(AtomicU64::new(0));
     std::thread::spawn({
@@ -320,7 +313,7 @@ fn a_consumer_without_acks_that_does_not_read_takes_little_memory() {
     let theirs = deaf.channel(1);
     theirs.queue_declare("q").ok();
     theirs.consume("q", "deaf").no_ack().ok();
-    let resident_max = resident_bytes(&broker) + GROWTH_MAX_STORING;
+    let resident_max = broker.resident_bytes() + GROWTH_MAX_STORING;
     let publisher = broker.connect();
     std::thread::scope(|scope| {
         let filling = scope.spawn(move || fill(publisher.channel(1), "q", COUNT));

@@ -34,7 +34,11 @@ mod limits;
 
 mod backpressure;
 mod lapin_example;
+mod load;
 mod memory;
+mod mixed_load;
+mod overload;
+mod repeats;
 mod robustness;
 mod starting;
 mod survive;

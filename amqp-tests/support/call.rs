@@ -2,6 +2,7 @@
 
 use super::channel::Channel;
 use super::codec::{Encoder, Table, Value};
+use super::conn::frame;
 use super::event::{Delivery, Event, Ids, Method};
 
 /// A request not yet sent.
@@ -103,6 +104,11 @@ impl<'c> Call<'c> {
     pub(crate) fn encode(&self) -> Encoder {
         let bits = if self.flags.is_empty() { self.head.clone() } else { self.head.clone().u8(self.bits) };
         self.table.iter().fold(bits, Encoder::table)
+    }
+
+    /// The method's frame.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        frame(1, self.channel.number, &self.encode().0)
     }
 
     /// Sends and does not wait.

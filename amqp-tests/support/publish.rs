@@ -51,8 +51,14 @@ impl<'c> Publish<'c> {
         self
     }
 
-    /// Sends method, header and body in one write, the body cut to the negotiated frame size.
+    /// Sends method, header and body in one write.
     pub(crate) fn send(self) {
+        let conn = self.channel.conn;
+        conn.raw(&self.bytes());
+    }
+
+    /// The frames of method, header and body, the latter cut to the negotiated frame size.
+    pub(crate) fn bytes(self) -> Vec<u8> {
         let number = self.channel.number;
         let mut out = frame(1, number, &self.head.u8(self.bits).0);
         out.extend(frame(2, number, &self.props.encode(60, self.body.len() as u64)));
@@ -60,7 +66,7 @@ impl<'c> Publish<'c> {
         for part in self.body.chunks(piece) {
             out.extend(frame(3, number, part));
         }
-        self.channel.conn.raw(&out);
+        out
     }
 
     /// Sends and is refused by Channel.Close.

@@ -8,6 +8,9 @@ use crate::broker::queue::{ConsumerId, SeqRange};
 /// Settled deliveries kept in the list before it is cleaned.
 const SETTLED_MAX: u64 = 1024;
 
+/// Open settlements looked at for one to join.
+const LOOKED_AT_MAX: usize = 8;
+
 /// Where a delivery came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source {
@@ -145,9 +148,10 @@ impl Unacked {
         else {
             return;
         };
-        let open = self.settled.iter_mut().rev().take(8);
-        let mut open = open.filter(|settled| settled.source == source && settled.verdict == verdict);
-        match open.next() {
+        // A queue must get its settlements in their order: what frees a place may let a message overtake.
+        let mut open = self.settled.iter_mut().rev().take(LOOKED_AT_MAX);
+        let last = open.find(|settled| settled.source.target.id == source.target.id);
+        match last.filter(|settled| settled.source == source && settled.verdict == verdict) {
             Some(settled) => match settled.ranges.last_mut() {
                 Some((first, count)) if *first + *count == entry.seq => *count += 1,
                 Some(_) | None => settled.ranges.push((entry.seq, 1)),
