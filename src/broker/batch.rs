@@ -208,6 +208,8 @@ pub struct Batch {
     pub count: u32,
     /// How many of them are persistent.
     pub persistent: u32,
+    /// The buffer behind the records is much larger than they are: not to be kept for long.
+    pub is_loose: bool,
 }
 
 impl Batch {

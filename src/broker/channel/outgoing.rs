@@ -48,15 +48,6 @@ fn run_at(place: u64, refused: &[(u32, u32)]) -> (bool, u64) {
     }
 }
 
-/// A queue may keep the records as they are, and accounts for their length only: without much spare memory, then.
-fn fitted(records: Vec<u8>) -> Vec<u8> {
-    if records.capacity() - records.len() <= records.len() / 4 {
-        records
-    } else {
-        records.as_slice().to_vec()
-    }
-}
-
 fn push_range(ranges: &mut Vec<SeqRange>, (number, length): SeqRange) {
     match ranges.last_mut() {
         Some((first, count)) if *first + *count == number => *count += length,
@@ -94,7 +85,7 @@ struct Open {
 pub struct Outgoing {
     open: Vec<Open>,
     bytes: usize,
-    /// What a batch is expected to hold: a little more than the largest one handed over last.
+    /// What a batch is expected to hold: a little more than the longest ones handed over lately.
     expected_bytes: usize,
 }
 
@@ -162,7 +153,8 @@ impl Outgoing {
     pub fn take(&mut self) -> impl Iterator<Item = Ready> + '_ {
         self.bytes = 0;
         let longest = self.open.iter().map(|open| open.records.len()).max().unwrap_or(0);
-        self.expected_bytes = longest + longest / 8;
+        // Shorter ones in between do not make the next long one grow step by step.
+        self.expected_bytes = (longest + longest / 8).max(self.expected_bytes - self.expected_bytes / 8);
         self.open.drain(..).map(|open| {
             let confirm = (!open.ranges.is_empty()).then_some(Confirm {
                 channel: open.channel,
@@ -170,7 +162,8 @@ impl Outgoing {
                 ranges: open.ranges,
             });
             let batch = Batch {
-                records: fitted(open.records).into(),
+                is_loose: open.records.capacity() - open.records.len() > open.records.len() / 4,
+                records: open.records.into(),
                 count: open.count,
                 persistent: open.persistent,
             };
@@ -220,7 +213,7 @@ mod tests {
         }
         let held: usize = outgoing.open.iter().map(|open| open.records.capacity()).sum();
         assert!(held < 2 << 20, "{held} bytes are set aside");
-        let kept: usize = outgoing.take().map(|ready| Vec::from(ready.batch.records).capacity()).sum();
-        assert!(kept < 100 * 200, "{kept} bytes are kept for {} bytes", 100 * 100);
+        let loose = outgoing.take().filter(|ready| ready.batch.is_loose).count();
+        assert_eq!(loose, 100, "queues are told not to keep them");
     }
 }

@@ -33,7 +33,7 @@ impl Messages {
         let length = batch.records.len();
         self.next_seq += u64::from(batch.count);
         self.alive += u64::from(batch.count);
-        if length >= ADOPT_BYTES || passing && length >= PASS_BYTES {
+        if length >= ADOPT_BYTES && !batch.is_loose || passing && length >= PASS_BYTES {
             self.seal_last();
             self.add(Segment::adopt(first, batch.records.clone(), batch.count));
         } else {

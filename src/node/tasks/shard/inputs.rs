@@ -57,6 +57,7 @@ impl Shard {
         match waiter {
             Waiter::Nobody => {}
             Waiter::Publisher(client, confirm) if index > self.synced => {
+                self.is_awaited = true;
                 self.unsynced.push_back((index, client, confirm));
             }
             Waiter::Publisher(client, confirm) => self.confirmed.push((client, confirm, true)),
@@ -101,6 +102,8 @@ impl Shard {
     fn purge(&mut self, id: QueueId, now_ms: u64) -> Option<u64> {
         let ready = self.slots.get(&id)?.queue.counts().ready;
         self.apply(id, Command::Purge, now_ms);
+        // The client is told that they are gone.
+        self.is_awaited = true;
         Some(ready)
     }
 

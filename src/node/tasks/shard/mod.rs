@@ -36,6 +36,10 @@ pub(crate) use inputs::options_of;
 use memory::Memory;
 use refusals::Refused;
 
+/// How long appends that nobody waits for may gather, in milliseconds, and how many bytes of them.
+const GATHER_MS: u64 = 5;
+const GATHER_BYTES_MAX: usize = 1024 * 1024;
+
 /// A queue and what its shard notes about it.
 struct Slot {
     entry: Arc<QueueEntry>,
@@ -64,6 +68,12 @@ pub(crate) struct Shard {
     index: u64,
     synced: u64,
     appends: Vec<Append>,
+    /// What they hold, in bytes.
+    append_bytes: usize,
+    /// When the first of them came.
+    appends_since_ms: Option<u64>,
+    /// Somebody waits for some of them to be safe.
+    is_awaited: bool,
     /// Publishers whose batches wait for the log, in the order of their index.
     unsynced: VecDeque<(u64, Arc<ClientLink>, Confirm)>,
     /// Publishers to be told, and whether their messages were taken in.
@@ -104,6 +114,9 @@ impl Shard {
             index: start.index,
             synced: start.index,
             appends: Vec::new(),
+            append_bytes: 0,
+            appends_since_ms: None,
+            is_awaited: false,
             unsynced: VecDeque::new(),
             confirmed: Vec::new(),
             refused: Vec::new(),
@@ -128,7 +141,7 @@ impl Shard {
     /// Runs until the node stops.
     pub(crate) async fn run(mut self) {
         self.append(record::STARTED, Vec::new(), bytes::Bytes::new());
-        self.log.append(std::mem::take(&mut self.appends));
+        self.send_appends();
         let mut inputs = Vec::new();
         while self.stop.is_none() {
             self.wait().await;
@@ -150,7 +163,8 @@ impl Shard {
         }
         let timer_ms = self.timers.first().map(|(due_ms, _)| *due_ms);
         let memory_ms = self.memory.look_again_ms(self.shared.clock.now_ms());
-        let due_ms = timer_ms.into_iter().chain(memory_ms).min();
+        let appends_ms = self.appends_since_ms.map(|since_ms| since_ms + GATHER_MS);
+        let due_ms = timer_ms.into_iter().chain(memory_ms).chain(appends_ms).min();
         let due = due_ms.map(|due_ms| self.shared.clock.instant_of(due_ms));
         let Self { mailbox, alarm, .. } = self;
         poll_fn(|cx| match mailbox.poll_filled(cx) {
@@ -200,10 +214,7 @@ impl Shard {
     /// Ends a round: what must be logged goes to the log, what was waited for is told.
     fn finish(&mut self, now_ms: u64) {
         self.send_letters();
-        if !self.appends.is_empty() {
-            self.memory.logged(self.index, self.appends.iter().map(|append| append.body.len()).sum());
-            self.log.append(std::mem::take(&mut self.appends));
-        }
+        self.send_due_appends(now_ms);
         self.letters.tell_sources(self.synced);
         for (client, confirm, accepted) in self.confirmed.drain(..) {
             client.mailbox.push(crate::node::links::ClientInput::Confirmed(confirm, accepted));
@@ -217,8 +228,27 @@ impl Shard {
     fn append(&mut self, kind: u8, head: Vec<u8>, body: bytes::Bytes) -> u64 {
         self.index += 1;
         let shard = self.number + 1;
+        self.append_bytes += body.len();
         self.appends.push(Append { shard, index: self.index, kind, head, body });
         self.index
+    }
+
+    /// Hands over what must be logged. What nobody waits for may gather for a moment: one sync then serves more.
+    fn send_due_appends(&mut self, now_ms: u64) {
+        if self.appends.is_empty() {
+            return;
+        }
+        let since_ms = *self.appends_since_ms.get_or_insert(now_ms);
+        if self.is_awaited || now_ms >= since_ms + GATHER_MS || self.append_bytes >= GATHER_BYTES_MAX {
+            self.send_appends();
+        }
+    }
+
+    fn send_appends(&mut self) {
+        self.memory.logged(self.index, std::mem::take(&mut self.append_bytes));
+        self.is_awaited = false;
+        self.appends_since_ms = None;
+        self.log.append(std::mem::take(&mut self.appends));
     }
 
     /// After a clean stop a restart knows what was never delivered.
@@ -230,7 +260,7 @@ impl Shard {
             }
         }
         self.append(record::CLEAN_STOP, Vec::new(), bytes::Bytes::new());
-        self.log.append(std::mem::take(&mut self.appends));
+        self.send_appends();
         if let Some(reply) = self.stop.take() {
             // The stopping task may have given up waiting.
             let _ = reply.send(());
