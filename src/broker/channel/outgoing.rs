@@ -1,7 +1,9 @@
 //! Messages on their way from one connection to queues: one open batch for each channel and queue.
 
+use std::collections::HashMap;
+
 use crate::broker::batch::Batch;
-use crate::broker::ids::Target;
+use crate::broker::ids::{QueueId, Target};
 use crate::broker::queue::SeqRange;
 
 /// Publishes whose confirm waits for a queue.
@@ -66,6 +68,9 @@ pub struct Ready {
     pub confirm: Option<Confirm>,
 }
 
+/// More open batches than this are not looked through one by one.
+const SCANNED_MAX: usize = 12;
+
 /// More is not set aside in advance, in bytes, over all batches of a round.
 const EXPECTED_MAX: usize = 256 * 1024;
 
@@ -80,10 +85,21 @@ struct Open {
     ranges: Vec<SeqRange>,
 }
 
+/// Queue, channel and which use of the channel's number.
+type Key = (QueueId, u16, u32);
+
+impl Open {
+    fn key(&self) -> Key {
+        (self.target.id, self.channel, self.epoch)
+    }
+}
+
 /// The open batches of a connection.
 #[derive(Debug, Default)]
 pub struct Outgoing {
     open: Vec<Open>,
+    /// Where each is, once they are too many to look through.
+    places: HashMap<Key, usize, foldhash::fast::RandomState>,
     bytes: usize,
     /// What a batch is expected to hold: a little more than the longest ones handed over lately.
     expected_bytes: usize,
@@ -112,22 +128,26 @@ impl Outgoing {
         }
     }
 
+    #[inline]
     fn position(&mut self, channel: u16, epoch: u32, target: Target) -> usize {
-        let same =
-            |open: &Open| open.target.id == target.id && open.channel == channel && open.epoch == epoch;
-        self.open.iter().rposition(same).unwrap_or_else(|| {
-            let share = EXPECTED_MAX / (self.open.len() + 1);
-            self.open.push(Open {
-                target,
-                channel,
-                epoch,
-                records: Vec::with_capacity(self.expected_bytes.min(share)),
-                count: 0,
-                persistent: 0,
-                ranges: Vec::new(),
-            });
-            self.open.len() - 1
-        })
+        let key = (target.id, channel, epoch);
+        let found = if self.open.len() <= SCANNED_MAX {
+            self.open.iter().rposition(|open| open.key() == key)
+        } else {
+            self.places.get(&key).copied()
+        };
+        found.unwrap_or_else(|| self.begin(channel, epoch, target))
+    }
+
+    fn begin(&mut self, channel: u16, epoch: u32, target: Target) -> usize {
+        let share = EXPECTED_MAX / (self.open.len() + 1);
+        let records = Vec::with_capacity(self.expected_bytes.min(share));
+        self.open.push(Open { target, channel, epoch, records, count: 0, persistent: 0, ranges: Vec::new() });
+        if self.open.len() > SCANNED_MAX {
+            let unknown = self.places.len()..self.open.len();
+            self.places.extend(unknown.filter_map(|at| Some((self.open.get(at)?.key(), at))));
+        }
+        self.open.len() - 1
     }
 
     /// Bytes in open batches.
@@ -152,6 +172,7 @@ impl Outgoing {
     /// Closes all batches, in the order in which they were begun.
     pub fn take(&mut self) -> impl Iterator<Item = Ready> + '_ {
         self.bytes = 0;
+        self.places.clear();
         let longest = self.open.iter().map(|open| open.records.len()).max().unwrap_or(0);
         // Shorter ones in between do not make the next long one grow step by step.
         self.expected_bytes = (longest + longest / 8).max(self.expected_bytes - self.expected_bytes / 8);
@@ -175,10 +196,32 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::ids::QueueId;
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn each_queue_gets_one_batch_in_its_order(
+            publishes in prop::collection::vec((0u64..40, 1u16..3), 0..200), rounds in 1usize..3,
+        ) {
+            let mut outgoing = Outgoing::default();
+            for _ in 0..rounds {
+                let mut expected: Vec<((u64, u16), Vec<u8>)> = Vec::new();
+                for (at, key) in (0u8..).zip(&publishes) {
+                    let target = Target { shard: 0, id: QueueId(key.0), durable: false };
+                    outgoing.append((key.1, 1), target, false, None, |records| records.push(at));
+                    match expected.iter_mut().find(|(known, _)| known == key) {
+                        Some((_, records)) => records.push(at),
+                        None => expected.push((*key, vec![at])),
+                    }
+                }
+                prop_assert_eq!(outgoing.bytes(), publishes.len());
+                let taken: Vec<_> = outgoing.take().map(|ready| (ready.target.id.0, ready.batch.records.to_vec())).collect();
+                let expected: Vec<_> = expected.into_iter().map(|((id, _), records)| (id, records)).collect();
+                prop_assert_eq!(taken, expected);
+                prop_assert!(outgoing.is_empty());
+            }
+        }
+
         #[test]
         fn publishes_are_parted_by_what_was_refused(
             unnumbered in 0u32..3,
