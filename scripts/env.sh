@@ -97,3 +97,13 @@ need_python() {
         cp "$list" "$environment/requirements.txt"
     fi
 }
+
+# Asks the process $broker to end, and makes it end after ten seconds.
+end_broker() {
+    kill "$broker" 2>/dev/null || true
+    for _ in $(seq 100); do
+        kill -0 "$broker" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    kill -9 "$broker" 2>/dev/null || true
+}

@@ -213,6 +213,13 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Closes a batch of so many records.
+    #[must_use]
+    pub fn of(records: Vec<u8>, count: u32, persistent: u32) -> Self {
+        let is_loose = records.capacity() - records.len() > records.len() / 4;
+        Self { records: records.into(), count, persistent, is_loose }
+    }
+
     /// Checks records read from disk and counts them. `None` when they are not whole records.
     #[must_use]
     pub fn check(records: Bytes) -> Option<Self> {

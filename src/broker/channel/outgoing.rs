@@ -182,12 +182,7 @@ impl Outgoing {
                 epoch: open.epoch,
                 ranges: open.ranges,
             });
-            let batch = Batch {
-                is_loose: open.records.capacity() - open.records.len() > open.records.len() / 4,
-                records: open.records.into(),
-                count: open.count,
-                persistent: open.persistent,
-            };
+            let batch = Batch::of(open.records, open.count, open.persistent);
             Ready { target: open.target, batch, confirm }
         })
     }

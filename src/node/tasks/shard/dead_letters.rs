@@ -151,8 +151,7 @@ impl Shard {
     pub(super) fn send_letters(&mut self) {
         for open in self.letters.open.drain(..) {
             let count = u32::try_from(open.tickets.len()).unwrap_or(u32::MAX);
-            let is_loose = open.records.capacity() - open.records.len() > open.records.len() / 4;
-            let batch = Batch { records: open.records.into(), count, persistent: open.persistent, is_loose };
+            let batch = Batch::of(open.records, count, open.persistent);
             let bytes = batch.records.len();
             let input = ShardInput::Publish(open.target.id, batch, Waiter::DeadLetters(open.tickets));
             self.shared.shard(open.target).push_bulk(input, bytes);
