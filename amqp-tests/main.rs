@@ -23,6 +23,7 @@ mod routing;
 
 mod confirms;
 mod publishing;
+mod reply_to;
 
 mod consuming;
 mod qos;

@@ -48,7 +48,7 @@ pub fn header_after(message: &Message<'_>, death: &Death<'_>) -> Option<Vec<u8>>
             }
         }
     }
-    let edit = Edit { headers: Some(&headers), drop_expiration: true };
+    let edit = Edit { headers: Some(&headers), drop_expiration: true, ..Edit::default() };
     properties::rewrite(message.header, &edit).ok()
 }
 

@@ -32,6 +32,8 @@ pub(crate) enum ClientInput {
     Confirmed(Confirm, bool),
     /// A consumer's queue is gone.
     ConsumerCancelled(ConsumerId),
+    /// A reply for the reply consumer of a channel: its record.
+    Reply { channel: u16, consumer: ConsumerId, record: Vec<u8> },
     /// Declarations became durable.
     MetaSynced,
     /// The node stops.

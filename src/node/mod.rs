@@ -4,6 +4,7 @@
 //! - `recover`: what was on disk
 //! - `shared`, `links`, `mailbox`: what tasks share, what they send each other, and how
 //! - `tasks`: everything that runs on its own
+//! - `replies`: who waits for direct replies
 //! - `clock`, `auth`, `names`: time, passwords, made-up names
 
 mod alarm;
@@ -13,6 +14,7 @@ mod links;
 mod mailbox;
 mod names;
 mod recover;
+mod replies;
 mod shared;
 mod start;
 mod tasks;

@@ -10,6 +10,7 @@ use super::auth::Passwords;
 use super::clock::Clock;
 use super::links::{Applied, ClientInput, ClientLink, MetaInput, ShardInput};
 use super::mailbox::Mailbox;
+use super::replies::Replies;
 use crate::broker::ids::{ConnectionId, Target};
 use crate::broker::topology::{self, Topology};
 use crate::config::Config;
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     meta_waiters: Mutex<Vec<(u64, Arc<ClientLink>)>>,
     /// Client tasks by connection.
     pub(crate) clients: DashMap<ConnectionId, Arc<ClientLink>>,
+    /// Channels that wait for replies.
+    pub(crate) replies: Replies,
     /// Login checks.
     pub(crate) passwords: Passwords,
     next_id: AtomicU64,
@@ -63,6 +66,7 @@ impl Shared {
             meta_synced: AtomicU64::new(0),
             meta_waiters: Mutex::default(),
             clients: DashMap::new(),
+            replies: Replies::default(),
             passwords: Passwords::default(),
             next_id: AtomicU64::new(1),
             stopping: AtomicBool::new(false),

@@ -173,6 +173,8 @@ pub struct Edit<'a> {
     pub headers: Option<&'a [u8]>,
     /// Takes the expiration off.
     pub drop_expiration: bool,
+    /// The new `reply_to`, at most 255 bytes; `None` keeps it.
+    pub reply_to: Option<&'a [u8]>,
 }
 
 /// A new content header payload with the edit applied; everything else stays as it was, byte for byte.
@@ -186,6 +188,9 @@ pub fn rewrite(header_payload: &[u8], edit: &Edit<'_>) -> Result<Vec<u8>, Proper
     }
     if edit.drop_expiration {
         properties.expiration = None;
+    }
+    if edit.reply_to.is_some() {
+        properties.reply_to = edit.reply_to;
     }
     let size = body_size(header_payload).ok_or(PropertiesError::Truncated)?;
     Ok(with_fields(size, &properties))
@@ -269,8 +274,10 @@ mod tests {
     #[test]
     fn an_edit_changes_nothing_else() {
         let header = with_fields(7, &everything());
-        let edited = rewrite(&header, &Edit { headers: Some(b"\x01bV"), drop_expiration: true }).unwrap();
-        let expected = Properties { headers: Some(b"\x01bV"), expiration: None, ..everything() };
+        let edit = Edit { headers: Some(b"\x01bV"), drop_expiration: true, reply_to: Some(b"new") };
+        let edited = rewrite(&header, &edit).unwrap();
+        let expected =
+            Properties { headers: Some(b"\x01bV"), expiration: None, reply_to: Some(b"new"), ..everything() };
         assert_eq!(Properties::parse(&edited), Ok(expected));
         assert_eq!(body_size(&edited), Some(7));
     }

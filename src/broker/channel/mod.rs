@@ -8,7 +8,9 @@ pub mod unacked;
 
 use std::sync::Arc;
 
-use super::queue::SharedPrefetch;
+use bytes::Bytes;
+
+use super::queue::{ConsumerId, SharedPrefetch};
 use confirm::Ledger;
 use consumers::Consumers;
 use routes::RouteCache;
@@ -27,6 +29,8 @@ pub struct Channel {
     pub unacked: Unacked,
     /// Its consumers.
     pub consumers: Consumers,
+    /// Its consumer of replies.
+    pub replies: Option<ReplyConsumer>,
     /// `basic.qos` with `global` false: the limit of consumers started from now on; 0 is none.
     pub prefetch: u16,
     /// `basic.qos` with `global` true: the limit over all of them.
@@ -35,10 +39,27 @@ pub struct Channel {
     pub last_queue: Option<String>,
 }
 
+/// The one consumer of replies that a channel may have (RabbitMQ: Direct Reply-To).
+#[derive(Clone, Debug)]
+pub struct ReplyConsumer {
+    /// Unique on the node.
+    pub id: ConsumerId,
+    /// Unique on the channel.
+    pub tag: Bytes,
+    /// The name that requests carry, where replies go; hard to guess.
+    pub name: String,
+}
+
 impl Channel {
     /// A channel just opened.
     #[must_use]
     pub fn new(epoch: u32) -> Self {
         Self { epoch, ..Self::default() }
+    }
+
+    /// Whether a consumer has this tag.
+    #[must_use]
+    pub fn has_tag(&self, tag: &[u8]) -> bool {
+        self.consumers.has_tag(tag) || self.replies.as_ref().is_some_and(|replies| replies.tag == tag)
     }
 }

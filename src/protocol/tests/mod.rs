@@ -278,7 +278,7 @@ proptest! {
         let header = properties::with_fields(1, &properties);
         prop_assert_eq!(Properties::parse(&header), Ok(properties));
         prop_assert_eq!(properties::rewrite(&header, &Edit::default()), Ok(header.clone()));
-        let edited = properties::rewrite(&header, &Edit { headers: None, drop_expiration: true }).unwrap();
+        let edited = properties::rewrite(&header, &Edit { drop_expiration: true, ..Edit::default() }).unwrap();
         prop_assert_eq!(Properties::parse(&edited), Ok(Properties { expiration: None, ..properties }));
     }
 

@@ -16,6 +16,7 @@ use crate::broker::ids::Target;
 use crate::broker::queue::{Command, ConsumerId, ConsumerSpec, GETTER, GetReply};
 use crate::broker::topology::QueueEntry;
 use crate::node::links::{NotConsuming, ShardInput};
+use crate::node::replies::REPLY_TO;
 use crate::node::shared::stopping;
 use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
@@ -64,9 +65,16 @@ impl Session {
             "" => generate("amq.ctag-")?,
             tag => tag.to_owned(),
         };
-        if self.channel(number)?.consumers.has_tag(tag.as_bytes()) {
+        let channel = self.channel(number)?;
+        // A second reply consumer is refused for being the second, whatever its tag.
+        let is_taken =
+            channel.consumers.has_tag(tag.as_bytes()) || name != REPLY_TO && channel.has_tag(tag.as_bytes());
+        if is_taken {
             let text = format!("attempt to reuse consumer tag '{tag}'");
             return Err(Refusal::connection(ReplyCode::NotAllowed, text));
+        }
+        if name == REPLY_TO {
+            return self.consume_replies(number, tag, &consume);
         }
         let entry = self.find_queue(name)?;
         let spec = self.consumer_spec(number, &consume, &entry)?;
@@ -112,13 +120,13 @@ impl Session {
 
     async fn cancel(&mut self, number: u16, cancel: basic::Cancel) -> Result<(), Refusal> {
         let tag = cancel.consumer_tag;
-        let consumer = self
-            .channel(number)?
-            .consumers
-            .by_tag(tag.as_str().as_bytes())
-            .map(|consumer| (consumer.id, consumer.target));
+        let channel = self.channel(number)?;
+        let tag_bytes = tag.as_str().as_bytes();
+        let consumer = channel.consumers.by_tag(tag_bytes).map(|consumer| (consumer.id, consumer.target));
         if let Some((id, target)) = consumer {
             self.end_consumer(number, id, target).await;
+        } else if channel.has_tag(tag_bytes) {
+            self.end_replies(number);
         }
         let ok = basic::AMQPMethod::CancelOk(basic::CancelOk { consumer_tag: tag });
         self.reply(number, cancel.nowait, AMQPClass::Basic(ok));

@@ -2,10 +2,12 @@
 
 use amq_protocol::protocol::{AMQPClass, confirm, exchange, queue, tx};
 
+use super::replies::is_reply_name;
 use super::session::Session;
 use crate::broker::topology::{Command, Destination};
 use crate::node::links::{Applied, DeleteIf, DeleteQueue, MetaInput, ShardInput};
 use crate::node::names;
+use crate::node::replies::REPLY_TO;
 use crate::node::shared::stopping;
 use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
@@ -140,6 +142,9 @@ impl Session {
     }
 
     async fn declare_queue(&mut self, number: u16, declare: queue::Declare) -> Result<(), Refusal> {
+        if declare.queue.as_str() == REPLY_TO || is_reply_name(declare.queue.as_str()) {
+            return self.declare_replies(number, &declare);
+        }
         let generated = declare.queue.as_str().is_empty() && !declare.passive;
         let name = match (generated, declare.queue.as_str()) {
             (true, _) => generate("amq.gen-")?,

@@ -18,6 +18,9 @@ impl Session {
                 ClientInput::Deliver(delivery) => self.deliver(&delivery),
                 ClientInput::Confirmed(confirm, accepted) => self.confirmed(&confirm, accepted),
                 ClientInput::ConsumerCancelled(consumer) => self.consumer_cancelled(consumer),
+                ClientInput::Reply { channel, consumer, record } => {
+                    self.deliver_reply(channel, consumer, &record);
+                }
                 // Both only wake the task, which looks for itself.
                 ClientInput::MetaSynced | ClientInput::Stopping => {}
             }

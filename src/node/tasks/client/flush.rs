@@ -79,6 +79,10 @@ impl Session {
             }
         }
         self.tidy();
+        if self.takes_replies {
+            // Repliers wait while the peer does not read.
+            self.link.mailbox.set_paused(self.is_clogged());
+        }
         Ok(())
     }
 

@@ -4,7 +4,9 @@
 //! - `login`: who may come in
 //! - `publish`, `repeat`, `settle`: the hot ways in
 //! - `deliver`, `flush`: the hot way out
+//! - `room`: who has to take what came in before more is read
 //! - `declare`, `consume`: requests that the meta task or a shard answers
+//! - `replies`: requests and replies that no queue holds
 //! - `release`: giving everything back at the end of a channel or connection
 
 mod consume;
@@ -15,6 +17,8 @@ mod login;
 mod publish;
 mod release;
 mod repeat;
+mod replies;
+mod room;
 mod session;
 mod settle;
 

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use super::replies::is_reply_name;
+use super::room::Full;
 use super::session::{Session, not_open};
 use crate::broker::arguments::type_name;
 use crate::broker::batch::Message;
 use crate::broker::channel::routes::{Place, Route};
 use crate::broker::topology::{RouteError, RouteQuery};
 use crate::node::links::{ShardInput, Waiter};
+use crate::node::replies::Requester;
 use crate::protocol::error::Refusal;
 use crate::protocol::inbound::Publish;
 use crate::protocol::properties::{self, Edit, Properties};
@@ -21,8 +24,8 @@ pub(super) const OPEN_BYTES_MAX: usize = 256 * 1024;
 enum Routed {
     /// Where all of this exchange and key go: the place in the channel's cache.
     Always(Place),
-    /// Where this one goes.
-    Once(Route),
+    /// Where this one goes: to these queues, and to these who wait for replies.
+    Once(Route, Vec<Arc<Requester>>),
 }
 
 impl Session {
@@ -35,11 +38,12 @@ impl Session {
         let due_ms = due_ms(&properties, self.now_ms)?;
         let more = properties.headers.map(more_keys).transpose()?.unwrap_or_default();
         let route = self.route(publish, &properties, &more)?;
-        let stripped = strip_bcc(publish.header, &properties, &more)?;
+        let reply_name = self.reply_name(publish.channel, properties.reply_to)?;
+        let changed = change_header(publish.header, &properties, &more, reply_name.as_deref())?;
         let message = Message {
             exchange: publish.exchange,
             routing_key: publish.routing_key,
-            header: stripped.as_deref().unwrap_or(publish.header),
+            header: changed.as_deref().unwrap_or(publish.header),
             body: publish.body,
             enqueued_ms: self.now_ms,
             due_ms,
@@ -48,8 +52,9 @@ impl Session {
         };
         self.send_out(publish, &message, &route)?;
         match route {
-            Routed::Always(place) => self.remember(publish.channel, &message, place),
-            Routed::Once(_) => self.repeat = None,
+            // A request is looked at each time: its reply consumer may have gone.
+            Routed::Always(place) if reply_name.is_none() => self.remember(publish.channel, &message, place),
+            Routed::Always(_) | Routed::Once(..) => self.repeat = None,
         }
         Ok(())
     }
@@ -72,16 +77,17 @@ impl Session {
         more: &MoreKeys<'_>,
     ) -> Result<Routed, Refusal> {
         if !more.is_empty() {
-            return Ok(Routed::Once(self.find_route(publish, properties, more)?.0));
+            let (route, requesters, _) = self.find_route(publish, properties, more)?;
+            return Ok(Routed::Once(route, requesters));
         }
         let version = self.shared.version();
         let routes = &mut self.channel(publish.channel)?.routes;
         if let Some(place) = routes.find(version, publish.exchange, publish.routing_key) {
             return Ok(Routed::Always(place));
         }
-        let (route, cacheable) = self.find_route(publish, properties, more)?;
+        let (route, requesters, cacheable) = self.find_route(publish, properties, more)?;
         if !cacheable {
-            return Ok(Routed::Once(route));
+            return Ok(Routed::Once(route, requesters));
         }
         Ok(Routed::Always(self.channel(publish.channel)?.routes.put(route)))
     }
@@ -91,7 +97,7 @@ impl Session {
         publish: &Publish<'_>,
         properties: &Properties<'_>,
         more: &MoreKeys<'_>,
-    ) -> Result<(Route, bool), Refusal> {
+    ) -> Result<(Route, Vec<Arc<Requester>>, bool), Refusal> {
         let mut keys = vec![text(publish.routing_key)];
         keys.extend(more.cc.iter().chain(&more.bcc));
         let query = RouteQuery {
@@ -104,7 +110,14 @@ impl Session {
         self.targets.clear();
         let routed = self.shared.topology().route(&query, &mut self.targets);
         let routed = routed.map_err(|error| self.not_routed(error, query.exchange))?;
-        Ok((Arc::from(self.targets.as_slice()), routed.cacheable))
+        let mut requesters = Vec::new();
+        let mut cacheable = routed.cacheable;
+        if publish.exchange.is_empty() && keys.iter().any(|key| is_reply_name(key)) {
+            requesters = self.requesters(&keys);
+            // Whoever waits may be gone the next time, and the topology does not tell.
+            cacheable = false;
+        }
+        Ok((Arc::from(self.targets.as_slice()), requesters, cacheable))
     }
 
     fn not_routed(&self, error: RouteError, exchange: &str) -> Refusal {
@@ -128,17 +141,19 @@ impl Session {
         route: &Routed,
     ) -> Result<(), Refusal> {
         let channel = self.channels.get_mut(&publish.channel).ok_or_else(not_open)?;
-        let route = match route {
-            Routed::Always(place) => channel.routes.at(*place).map_or(&[][..], |route| route),
-            Routed::Once(route) => route,
+        let (route, requesters) = match route {
+            Routed::Always(place) => (channel.routes.at(*place).map_or(&[][..], |route| route), &[][..]),
+            Routed::Once(route, requesters) => (&**route, &**requesters),
         };
         let number = channel.ledger.as_mut().map(|ledger| ledger.publish(route.len()));
         let place = (publish.channel, channel.epoch);
         for target in route {
             self.outgoing.append(place, *target, message.persistent, number, |records| message.put(records));
         }
-        let is_lost = route.is_empty();
-        if is_lost && publish.mandatory {
+        if let Some(full) = reply(requesters, message) {
+            self.full.get_or_insert(full);
+        }
+        if route.is_empty() && requesters.is_empty() && publish.mandatory {
             self.out.returned(
                 publish.channel,
                 ReplyCode::NoRoute,
@@ -149,7 +164,7 @@ impl Session {
                 publish.body,
             );
         }
-        if is_lost {
+        if route.is_empty() {
             self.answer_publishes(publish.channel);
         }
         if self.outgoing.bytes() > OPEN_BYTES_MAX {
@@ -183,22 +198,8 @@ impl Session {
             let bytes = ready.batch.records.len();
             shard.push_bulk(ShardInput::Publish(ready.target.id, ready.batch, waiter), bytes);
             if !shard.has_room() {
-                self.full = Some(ready.target);
+                self.full = Some(Full::Shard(ready.target));
             }
-        }
-    }
-
-    /// Reading goes on once the shard that was full has room.
-    pub(super) fn look_for_room(&mut self) {
-        let shared = &self.shared;
-        self.full = self.full.filter(|target| !shared.shard(*target).has_room());
-    }
-
-    /// Waits until the shard that was full has room; for ever when none was.
-    pub(super) async fn room(&self) {
-        match self.full {
-            Some(target) => self.shared.shard(target).room().await,
-            None => std::future::pending().await,
         }
     }
 }
@@ -234,23 +235,41 @@ fn more_keys(headers: &[u8]) -> Result<MoreKeys<'_>, Refusal> {
     Ok(keys)
 }
 
-/// BCC keys do not show: the header without them, when there were any.
-fn strip_bcc(
+/// Sends a reply; gives the one who must take more before others are sent.
+fn reply(requesters: &[Arc<Requester>], message: &Message<'_>) -> Option<Full> {
+    let now_ms = message.enqueued_ms;
+    let mut full = None;
+    for requester in requesters {
+        requester.reply(now_ms, |record| message.put(record));
+        if !requester.has_room() && requester.may_wait(now_ms) {
+            full = Some(Full::Requester(Arc::clone(requester), requester.wait_until_ms(now_ms)));
+        }
+    }
+    full
+}
+
+/// The header as receivers see it, when that is another one: without BCC keys, and with the name that a reply goes to.
+fn change_header(
     header: &[u8],
     properties: &Properties<'_>,
     more: &MoreKeys<'_>,
+    reply_name: Option<&str>,
 ) -> Result<Option<Vec<u8>>, Refusal> {
-    if !more.has_bcc {
+    if !more.has_bcc && reply_name.is_none() {
         return Ok(None);
     }
-    let mut headers = Vec::new();
-    for field in table::fields(properties.headers.unwrap_or_default()).flatten() {
-        if field.name != b"BCC" {
-            table::put_raw(&mut headers, &field);
-        }
-    }
-    let edit = Edit { headers: Some(&headers), drop_expiration: false };
+    let headers = more.has_bcc.then(|| without_bcc(properties.headers.unwrap_or_default()));
+    let reply_to = reply_name.map(str::as_bytes);
+    let edit = Edit { headers: headers.as_deref(), reply_to, ..Edit::default() };
     properties::rewrite(header, &edit).map(Some).map_err(|error| error.refusal())
+}
+
+fn without_bcc(headers: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::new();
+    for field in table::fields(headers).flatten().filter(|field| field.name != b"BCC") {
+        table::put_raw(&mut kept, &field);
+    }
+    kept
 }
 
 /// When the message expires; one millisecond more than asked, since arrival times are cut to milliseconds. Zero means
@@ -280,7 +299,7 @@ fn parse_expiration(text: &str) -> Result<u64, String> {
     Ok(number.parse().unwrap_or(u64::MAX))
 }
 
-fn precondition(text: String) -> Refusal {
+pub(super) fn precondition(text: String) -> Refusal {
     Refusal::channel(ReplyCode::PreconditionFailed, text)
 }
 

@@ -19,6 +19,7 @@ impl Session {
         for (id, target) in consumers {
             self.end_consumer(number, id, target).await;
         }
+        self.end_replies(number);
         if let Some(channel) = self.channels.get_mut(&number) {
             channel.unacked.settle_all(Verdict::Requeue);
         }
@@ -57,6 +58,9 @@ impl Drop for Session {
         }
         for consumer in self.channels.values().flat_map(|channel| channel.consumers.iter()) {
             self.command(consumer.target, queue::Command::Cancel(consumer.id));
+        }
+        for replies in self.channels.values().filter_map(|channel| channel.replies.as_ref()) {
+            self.shared.replies.remove(&replies.name);
         }
         self.send_settled();
         let (reply, _) = oneshot::channel();

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::repeat::Repeat;
+use super::room::Full;
 use crate::broker::channel::Channel;
 use crate::broker::channel::outgoing::Outgoing;
 use crate::broker::ids::Target;
@@ -46,8 +47,10 @@ pub(super) struct Session {
     pub(super) repeat: Option<Repeat>,
     /// Publishes since one was like the one before.
     pub(super) repeat_misses: u32,
-    /// A queue's shard has more than it should: reading waits for it.
-    pub(super) full: Option<Target>,
+    /// Reading waits for this one.
+    pub(super) full: Option<Full>,
+    /// It has, or had, a consumer of replies.
+    pub(super) takes_replies: bool,
     pub(super) vhost: String,
     pub(super) user: String,
     pub(super) heard: Vec<ClientInput>,
@@ -76,7 +79,8 @@ impl Session {
         };
         let now_ms = shared.clock.now_ms();
         let connection = Connection::new(limits, server_properties(&config.node.name), now_ms);
-        let link = Arc::new(ClientLink { id: shared.next_id(), mailbox: Mailbox::new(usize::MAX) });
+        let link =
+            Arc::new(ClientLink { id: shared.next_id(), mailbox: Mailbox::new(config.limits.outbox_bytes) });
         shared.clients.insert(link.id, Arc::clone(&link));
         Self {
             shared,
@@ -95,6 +99,7 @@ impl Session {
             repeat: None,
             repeat_misses: 0,
             full: None,
+            takes_replies: false,
             vhost: String::new(),
             user: String::new(),
             heard: Vec::new(),
@@ -129,7 +134,8 @@ impl Session {
 
     /// When the session has to look at the time, or its task has for a reason of its own.
     pub(super) fn next_timeout(&self, other_ms: Option<u64>) -> Option<tokio::time::Instant> {
-        let at_ms = [self.connection.next_timeout(), self.end_by_ms, other_ms].into_iter().flatten().min();
+        let own = [self.connection.next_timeout(), self.end_by_ms, self.room_timeout_ms()];
+        let at_ms = own.into_iter().chain([other_ms]).flatten().min();
         at_ms.map(|at_ms| self.shared.clock.instant_of(at_ms))
     }
 
