@@ -30,6 +30,7 @@ mod qos;
 mod settling;
 
 mod dead_letter;
+mod delivery_limit;
 mod expiry;
 mod limits;
 

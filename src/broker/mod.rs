@@ -4,12 +4,14 @@
 //! - [`topology`], [`exchange`], [`arguments`]: what is declared, and where a message goes
 //! - [`queue`]: one queue: its messages, consumers, expiry
 //! - [`dead_letter`]: what a dead-lettered message looks like
+//! - [`delivery_count`]: what a message looks like that came back and is delivered again
 //! - [`channel`]: one channel: publishes, confirms, deliveries, acknowledgements
 
 pub mod arguments;
 pub mod batch;
 pub mod channel;
 pub mod dead_letter;
+pub mod delivery_count;
 pub mod exchange;
 pub mod ids;
 pub mod queue;

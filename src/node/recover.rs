@@ -106,6 +106,10 @@ impl<'a> Replay<'a> {
                 let (queue, ranges) = record::read_settle(entry.payload).ok_or_else(malformed)?;
                 self.change(queue.0, |found| found.queue.replay_settle(&ranges))
             }
+            record::RETURNED => {
+                let (queue, runs) = record::read_returned(entry.payload).ok_or_else(malformed)?;
+                self.change(queue.0, |found| found.queue.replay_returns(&runs))
+            }
             record::DELIVERED => {
                 let (queue, below, _) = record::read_pair(entry.payload).ok_or_else(malformed)?;
                 self.change(queue, |found| found.delivered_below = Some(below))

@@ -33,7 +33,7 @@ pub struct QueueSettings {
     pub max_priority: Option<u8>,
     /// `x-single-active-consumer`.
     pub single_active_consumer: bool,
-    /// `x-delivery-limit`: how often a message may come back before it is dead-lettered.
+    /// `x-delivery-limit`: how often a message may come back; the largest number when that is only counted.
     pub delivery_limit: Option<u64>,
     /// `x-queue-type`.
     pub queue_type: QueueType,
@@ -197,10 +197,10 @@ fn queue_type(arguments: &FieldTable) -> QueueType {
     }
 }
 
-/// A negative limit is none at all.
+/// With a negative limit returns are counted, and none is too many.
 fn delivery_limit(arguments: &FieldTable, queue_type: QueueType) -> Option<u64> {
     if arguments.contains_key("x-delivery-limit") {
-        return number(arguments, "x-delivery-limit");
+        return Some(number(arguments, "x-delivery-limit").unwrap_or(u64::MAX));
     }
     (queue_type == QueueType::Quorum).then_some(QUORUM_DELIVERY_LIMIT)
 }
@@ -317,6 +317,6 @@ mod tests {
         assert_eq!(text(true, false, true), wrong("auto-delete"));
         let unlimited =
             parse(&[("x-queue-type", string("quorum")), ("x-delivery-limit", AMQPValue::LongInt(-1))]);
-        assert_eq!(unlimited.unwrap().delivery_limit, None);
+        assert_eq!(unlimited.unwrap().delivery_limit, Some(u64::MAX));
     }
 }

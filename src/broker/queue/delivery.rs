@@ -52,7 +52,8 @@ impl Source for Ahead<'_> {
         *self.cursor = seq + 1;
         self.next = self.segment.next_alive(seq + 1);
         self.moved.note(offset, length);
-        Some((Entry { seq, offset, redelivered: seq < self.redelivered_below }, length))
+        let returns = told_returns(self.segment, seq);
+        Some((Entry { seq, offset, redelivered: seq < self.redelivered_below, returns }, length))
     }
 }
 
@@ -75,8 +76,15 @@ impl Source for Returned<'_> {
         unwatch(self.segment, seq, self.due);
         self.returned.pop_first();
         self.moved.note(offset, length);
-        Some((Entry { seq, offset, redelivered: true }, length))
+        let returns = told_returns(self.segment, seq);
+        Some((Entry { seq, offset, redelivered: true, returns }, length))
     }
+}
+
+/// An entry has 16 bits for it.
+#[inline]
+fn told_returns(segment: &Segment, seq: u64) -> u16 {
+    u16::try_from(segment.returns(seq)).unwrap_or(u16::MAX)
 }
 
 /// Only ready messages expire.
@@ -234,7 +242,7 @@ impl Queue {
             return effects.push(Effect::Got(GetReply::Empty));
         };
         unwatch(segment, seq, &mut self.due);
-        let first = segment.first;
+        let (first, returns) = (segment.first, segment.returns(seq));
         self.count_body(seq, false);
         let was_returned = self.returned.remove(&seq);
         if !was_returned {
@@ -246,7 +254,8 @@ impl Queue {
             self.unacked -= self.messages.settle(seq, seq + 1);
         }
         let redelivered = was_returned || seq < self.redelivered_below;
-        effects.push(Effect::Got(GetReply::Message { seq, record, redelivered, ready: self.ready }));
+        let ready = self.ready;
+        effects.push(Effect::Got(GetReply::Message { seq, record, redelivered, returns, ready }));
         self.cool_behind_cursor(first);
     }
 }

@@ -7,6 +7,9 @@ use super::consumers::ConsumerId;
 /// Consecutive message numbers: the first, and how many.
 pub type SeqRange = (u64, u64);
 
+/// Consecutive messages that came back equally often: the first number, how many, how often.
+pub type ReturnRun = (u64, u64, u32);
+
 /// Why a message is dead-lettered, as `x-death` names it (RabbitMQ: Dead Letter Exchanges).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeathReason {
@@ -16,6 +19,8 @@ pub enum DeathReason {
     Rejected,
     /// A length limit left no place for it.
     MaxLength,
+    /// It came back more often than its queue allows.
+    DeliveryLimit,
 }
 
 impl DeathReason {
@@ -26,6 +31,7 @@ impl DeathReason {
             Self::Expired => "expired",
             Self::Rejected => "rejected",
             Self::MaxLength => "maxlen",
+            Self::DeliveryLimit => "delivery_limit",
         }
     }
 }
@@ -39,6 +45,8 @@ pub struct Entry {
     pub offset: u32,
     /// It was delivered before, or may have been.
     pub redelivered: bool,
+    /// How often it came back, where that is counted; 65,535 also stands for more.
+    pub returns: u16,
 }
 
 /// Messages for one consumer.
@@ -63,6 +71,8 @@ pub enum GetReply {
         record: Bytes,
         /// It was delivered before.
         redelivered: bool,
+        /// How often it came back, where that is counted.
+        returns: u32,
         /// Messages ready behind it.
         ready: u64,
     },
@@ -88,6 +98,8 @@ pub enum Effect {
     },
     /// Append to the log: messages that are done with.
     LogSettle(Vec<SeqRange>),
+    /// Append to the log: how often messages have come back by now.
+    LogReturns(Vec<ReturnRun>),
     /// Publish a message to the dead-letter exchange; then say [`super::Command::DeadLettered`].
     DeadLetter {
         /// The message's number here.

@@ -179,6 +179,20 @@ impl Messages {
         count
     }
 
+    /// How often a message came back.
+    pub(super) fn returns(&self, seq: u64) -> u32 {
+        self.position(seq).map_or(0, |at| self.segments[at].returns(seq))
+    }
+
+    /// Those of `from .. to` that are not settled have come back so often, or more.
+    pub(super) fn note_returns(&mut self, from: u64, to: u64, count: u32) {
+        let mut at = self.position_from(from);
+        while self.segments.get(at).is_some_and(|segment| segment.first < to) {
+            self.change(at, |segment| segment.note_returns(from, to, count));
+            at += 1;
+        }
+    }
+
     fn settle_in(&mut self, at: usize, from: u64, to: u64) -> u64 {
         let fresh = self.change(at, |segment| segment.settle(from, to));
         let segment = &self.segments[at];

@@ -10,7 +10,7 @@
 //! `alive` = `ready` + `unacked` + `dead_lettering` holds after every command.
 //!
 //! - `effect`: what it asks of its owner
-//! - `messages`, `segment`, `bits`: the messages in memory
+//! - `messages`, `segment`, `bits`, `returns`: the messages in memory, and how often they came back
 //! - `storing`, `chunk`, `recovery`: the cold store, and the way back from it
 //! - `consumers`, `turns`, `prefetch`: who can take a message, and whose turn it is
 //! - `delivery`, `settling`, `expiry`, `dues`: what happens to a message
@@ -28,6 +28,7 @@ mod limits;
 mod messages;
 mod prefetch;
 mod recovery;
+mod returns;
 mod segment;
 mod settling;
 mod storing;
@@ -40,7 +41,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 
 pub use consumers::{ConsumerId, ConsumerSpec};
-pub use effect::{DeathReason, Delivery, Effect, Entry, GetReply, SeqRange};
+pub use effect::{DeathReason, Delivery, Effect, Entry, GetReply, ReturnRun, SeqRange};
 pub use prefetch::SharedPrefetch;
 pub use storing::{ChunkWrite, Pressure};
 
@@ -75,6 +76,8 @@ pub struct Options {
     pub max_length_bytes: Option<u64>,
     /// What gives way at these limits.
     pub overflow: Overflow,
+    /// How often a message may come back; with the largest number it is only counted, without one it is not.
+    pub delivery_limit: Option<u64>,
 }
 
 /// What can happen to a queue.

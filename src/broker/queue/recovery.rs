@@ -3,7 +3,7 @@
 //! Replaying is idempotent by message number: a chunk may be newer than the log position the replay begins at.
 
 use super::segment::Segment;
-use super::{Queue, SeqRange};
+use super::{Queue, ReturnRun, SeqRange};
 use crate::broker::batch::{self, Batch};
 
 /// More than a queue can take in.
@@ -63,6 +63,13 @@ impl Queue {
     pub fn replay_settle(&mut self, ranges: &[SeqRange]) {
         for (first, length) in ranges {
             self.ready -= self.messages.settle(*first, first.saturating_add(*length));
+        }
+    }
+
+    /// Takes logged counts of returns; those of a chunk may be higher, and stay.
+    pub fn replay_returns(&mut self, runs: &[ReturnRun]) {
+        for (first, length, count) in runs {
+            self.messages.note_returns(*first, first.saturating_add(*length), *count);
         }
     }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::bits::Bits;
 use super::lengths::Lengths;
+use super::returns::Returns;
 use crate::broker::batch;
 
 /// A segment under construction is closed at this size.
@@ -43,7 +44,7 @@ pub(super) struct Segment {
     /// Messages not settled.
     pub(super) alive: u32,
     pub(super) stored: Stored,
-    /// More was settled than the stored descriptor says.
+    /// More was settled, or came back, than the stored descriptor says.
     pub(super) dirty: bool,
     /// The chunk was asked for.
     pub(super) loading: bool,
@@ -56,6 +57,8 @@ pub(super) struct Segment {
     pub(super) transient: Bits,
     /// Known only of what went to the cold store, where the queue counts bytes.
     pub(super) lengths: Lengths,
+    /// Of messages that are not settled.
+    pub(super) returns: Returns,
     pub(super) data: Data,
     /// Byte offset of each record in the data, one behind the other without gaps; empty when cold.
     pub(super) offsets: Vec<u32>,
@@ -78,6 +81,7 @@ impl Segment {
             settled: Bits::default(),
             transient: Bits::default(),
             lengths: Lengths::default(),
+            returns: Returns::default(),
             data: Data::Open(Vec::new()),
             offsets: Vec::new(),
             places: Vec::new(),
@@ -163,7 +167,9 @@ impl Segment {
 
     /// Settles `from .. to` (message numbers, cut to this segment); gives how many were not settled before.
     pub(super) fn settle(&mut self, from: u64, to: u64) -> u32 {
-        let fresh = self.settled.set_range(self.place(from), self.place(to));
+        let (from, to) = (self.place(from), self.place(to));
+        let fresh = self.settled.set_range(from, to);
+        self.returns.forget(from, to);
         self.alive -= fresh;
         self.dirty |= fresh > 0;
         fresh
@@ -171,6 +177,22 @@ impl Segment {
 
     pub(super) fn is_settled(&self, seq: u64) -> bool {
         self.settled.get(self.place(seq))
+    }
+
+    /// How often a message came back.
+    #[inline]
+    pub(super) fn returns(&self, seq: u64) -> u32 {
+        if self.returns.is_empty() { 0 } else { self.returns.get(self.place(seq)) }
+    }
+
+    /// Those of `from .. to` that are not settled have come back so often, or more.
+    pub(super) fn note_returns(&mut self, from: u64, to: u64, count: u32) {
+        let end = self.place(to);
+        let mut at = self.place(from);
+        while let Some(place) = self.settled.next_clear(at, end) {
+            self.dirty |= self.returns.raise(place, count);
+            at = place + 1;
+        }
     }
 
     /// The first message from `from` on that is not settled.
@@ -264,7 +286,8 @@ impl Segment {
             Data::Cold => 0,
         };
         let index = (self.offsets.capacity() + self.places.capacity()) * 4;
-        data + index + self.settled.bytes() + self.transient.bytes() + self.lengths.bytes()
+        let sets = self.settled.bytes() + self.transient.bytes() + self.lengths.bytes();
+        data + index + sets + self.returns.bytes()
     }
 
     /// Whether a restart must bring something of it back.

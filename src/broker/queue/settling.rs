@@ -1,6 +1,7 @@
-//! What becomes of deliveries: acknowledged, returned, refused; and purges.
+//! What becomes of deliveries: acknowledged, returned, given up, refused; and purges.
 
-use super::{ConsumerId, DeathReason, Effect, Queue, SeqRange};
+use super::segment::Segment;
+use super::{ConsumerId, DeathReason, Effect, Queue, ReturnRun, SeqRange};
 
 impl Queue {
     pub(super) fn ack(&mut self, consumer: ConsumerId, ranges: &[SeqRange]) {
@@ -20,18 +21,57 @@ impl Queue {
     }
 
     pub(super) fn requeue(&mut self, consumer: ConsumerId, ranges: &[SeqRange], effects: &mut Vec<Effect>) {
-        let mut count = 0;
+        let (mut count, mut given_up) = (0, 0);
+        let mut runs = Vec::new();
         for seq in delivered(ranges, self.cursor) {
             if self.is_unacked(seq) {
+                count += 1;
+                if let Some(limit) = self.options.delivery_limit
+                    && !self.count_return(seq, limit, &mut runs)
+                {
+                    self.give_up(seq, effects);
+                    given_up += 1;
+                    continue;
+                }
                 self.returned.insert(seq);
                 self.count_body(seq, true);
                 self.watch_again(seq, effects);
-                count += 1;
             }
         }
         self.unacked -= count;
-        self.ready += count;
+        self.ready += count - given_up;
         self.consumers.release(consumer, count);
+        if !runs.is_empty() {
+            effects.push(Effect::LogReturns(runs));
+        }
+    }
+
+    /// Counts that a message came back, and notes in `runs` what must be logged; false when that is more often than
+    /// the limit (RabbitMQ: Quorum Queues, Poison Message Handling).
+    fn count_return(&mut self, seq: u64, limit: u64, runs: &mut Vec<ReturnRun>) -> bool {
+        let count = self.messages.returns(seq).saturating_add(1);
+        if u64::from(count) > limit {
+            return false;
+        }
+        self.messages.note_returns(seq, seq + 1, count);
+        let segment = self.messages.position(seq).and_then(|at| self.messages.get(at));
+        if self.options.durable && segment.is_some_and(Segment::has_persistent) {
+            match runs.last_mut() {
+                Some((first, length, same)) if *same == count && *first + *length == seq => *length += 1,
+                Some(_) | None => runs.push((seq, 1, count)),
+            }
+        }
+        true
+    }
+
+    /// A delivery came back once too often.
+    fn give_up(&mut self, seq: u64, effects: &mut Vec<Effect>) {
+        if self.options.dead_letters {
+            self.taken.insert(seq);
+            self.send_dead_letter(seq, DeathReason::DeliveryLimit, effects);
+        } else {
+            self.messages.settle(seq, seq + 1);
+        }
     }
 
     pub(super) fn reject(&mut self, consumer: ConsumerId, ranges: &[SeqRange], effects: &mut Vec<Effect>) {

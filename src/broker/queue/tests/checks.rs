@@ -10,6 +10,7 @@ impl World {
         self.check_segments();
         self.check_counts();
         self.check_states();
+        self.check_returns();
         self.check_order();
         self.check_prefetch();
     }
@@ -78,6 +79,21 @@ impl World {
         let alive = self.model.values().filter(|told| told.state != State::Settled).count() as u64;
         assert_eq!(alive, queue.messages.alive, "no message is unknown");
         self.check_drops(&left, &dropped);
+    }
+
+    /// Returns are counted right, also of what waits for its dead-letter exchange, and of nothing that is gone.
+    fn check_returns(&self) {
+        let mut counted = 0;
+        for segment in self.queue.messages.segments() {
+            for seq in segment.alive() {
+                let (told, returns) = (&self.model[&seq], segment.returns(seq));
+                let limit = self.options.delivery_limit.unwrap_or(0);
+                assert_eq!(u64::from(returns), limit.min(told.returns.into()), "returns of message {seq}");
+                counted += usize::from(returns > 0);
+            }
+        }
+        let bytes: usize = self.queue.messages.segments().map(|segment| segment.returns.bytes()).sum();
+        assert_eq!(bytes, counted * 16, "only messages that came back cost memory");
     }
 
     /// What was delivered was in front of everything that is ready still.

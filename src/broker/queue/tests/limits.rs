@@ -72,8 +72,7 @@ impl World {
     fn record(&self, message: &Message<'_>) -> Told {
         let mut record = Vec::new();
         message.put(&mut record);
-        let due_ms = message.due_ms;
-        Told { state: State::Ready, record: record.into(), due_ms, was_delivered: false }
+        Told::new(record.into(), message.due_ms)
     }
 }
 

@@ -3,6 +3,7 @@
 //! - `limits`: length limits, and what must hold with them
 //! - `world`: a queue with everything around it: consumers, a clock, a log, a cold store
 //! - `model`: what must hold after every command of a random history
+//! - `returns`: delivery limits
 //! - `recovery`: crashes in the middle of random histories
 
 mod arguments;
@@ -13,6 +14,7 @@ mod expiry;
 mod limits;
 mod model;
 mod recovery;
+mod returns;
 mod settling;
 mod world;
 

@@ -63,10 +63,15 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
 
 pub(super) fn options(durable: bool) -> impl Strategy<Value = Options> {
     let ttl = prop_oneof![4 => Just(None), 1 => prop_oneof![Just(0u64), 50u64..300].prop_map(Some)];
-    let plain = (ttl, any::<bool>(), prop::bool::weighted(0.2));
-    (plain, limits()).prop_map(move |((message_ttl_ms, dead_letters, single_active_consumer), limits)| {
-        Options { durable, message_ttl_ms, dead_letters, single_active_consumer, ..limits }
+    let plain = (ttl, any::<bool>(), prop::bool::weighted(0.2), delivery_limit());
+    (plain, limits()).prop_map(move |(plain, limits)| {
+        let (message_ttl_ms, dead_letters, single_active_consumer, delivery_limit) = plain;
+        Options { durable, message_ttl_ms, dead_letters, single_active_consumer, delivery_limit, ..limits }
     })
+}
+
+fn delivery_limit() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![2 => Just(None), 2 => (0u64..4).prop_map(Some), 1 => Just(Some(u64::MAX))]
 }
 
 fn limits() -> impl Strategy<Value = Options> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::model::{Step, options, step};
-use super::world::{Event, State, Told, Verdict, World};
+use super::world::{Event, Told, Verdict, World};
 use crate::broker::batch::{self, Batch};
 use crate::broker::queue::{ChunkWrite, GETTER, Options, Queue};
 
@@ -41,7 +41,7 @@ impl Disk {
                 Event::Forget(first) if at < last || some >> (at % 64) & 1 == 1 => {
                     disk.chunks.remove(first);
                 }
-                Event::Forget(_) | Event::Enqueue(..) | Event::Settle(_) => {}
+                Event::Forget(_) | Event::Enqueue(..) | Event::Settle(_) | Event::Returns(_) => {}
             }
         }
         disk.log.extend_from_slice(events);
@@ -86,6 +86,7 @@ impl Disk {
                     queue.replay_enqueue(*first, &Batch::check(records.clone()).unwrap());
                 }
                 Event::Settle(ranges) => queue.replay_settle(ranges),
+                Event::Returns(runs) => queue.replay_returns(runs),
                 Event::Chunk(_) | Event::Checkpoint(..) | Event::Forget(_) => {}
             }
         }
@@ -105,8 +106,8 @@ impl Disk {
         for (seq, record) in self.expected() {
             let (message, _) = batch::read(&record).unwrap();
             let was_delivered = clean_below.is_none_or(|below| seq < below);
-            let due_ms = message.due_ms;
-            world.model.insert(seq, Told { state: State::Ready, record, due_ms, was_delivered });
+            let (due_ms, returns) = (message.due_ms, self.returns(seq));
+            world.model.insert(seq, Told { was_delivered, returns, ..Told::new(record, due_ms) });
         }
         world.check();
         world
@@ -122,10 +123,20 @@ impl Disk {
                     let settled = ranges.iter().flat_map(|(first, count)| *first..first + count);
                     settled.for_each(|seq| drop(messages.remove(&seq)));
                 }
-                Event::Chunk(_) | Event::Checkpoint(..) | Event::Forget(_) => {}
+                Event::Returns(_) | Event::Chunk(_) | Event::Checkpoint(..) | Event::Forget(_) => {}
             }
         }
         messages
+    }
+
+    /// How often a message came back, by the log.
+    fn returns(&self, seq: u64) -> u32 {
+        let runs = self.log.iter().filter_map(|event| match event {
+            Event::Returns(runs) => Some(runs),
+            _ => None,
+        });
+        let runs = runs.flatten().filter(|(first, count, _)| (*first..first + count).contains(&seq));
+        runs.map(|(_, _, returns)| *returns).max().unwrap_or(0)
     }
 }
 

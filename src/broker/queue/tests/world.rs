@@ -10,7 +10,7 @@ use crate::broker::arguments::Overflow;
 use crate::broker::batch::{self, Batch, Message};
 use crate::broker::queue::{
     ChunkWrite, Command, ConsumerId, ConsumerSpec, DeathReason, Delivery, Effect, GETTER, GetReply, Options,
-    Queue, SeqRange, SharedPrefetch,
+    Queue, ReturnRun, SeqRange, SharedPrefetch,
 };
 
 /// What the queue wrote, in order.
@@ -18,6 +18,7 @@ use crate::broker::queue::{
 pub(super) enum Event {
     Enqueue(u64, Bytes),
     Settle(Vec<SeqRange>),
+    Returns(Vec<ReturnRun>),
     Chunk(ChunkWrite),
     /// Row, chunks, and how many events the checkpoint's log position covers.
     Checkpoint(Vec<u8>, Vec<ChunkWrite>, usize),
@@ -38,6 +39,13 @@ pub(super) struct Told {
     pub(super) record: Bytes,
     pub(super) due_ms: Option<u64>,
     pub(super) was_delivered: bool,
+    pub(super) returns: u32,
+}
+
+impl Told {
+    pub(super) fn new(record: Bytes, due_ms: Option<u64>) -> Self {
+        Self { state: State::Ready, record, due_ms, was_delivered: false, returns: 0 }
+    }
 }
 
 pub(super) struct World {
@@ -113,6 +121,7 @@ impl World {
                 self.events.push(Event::Enqueue(first, records));
             }
             Effect::LogSettle(ranges) => self.events.push(Event::Settle(ranges)),
+            Effect::LogReturns(runs) => self.events.push(Event::Returns(runs)),
             Effect::DeadLetter { seq, reason, record } => {
                 assert_eq!(self.model[&seq].record, record);
                 self.letters.push((seq, reason));
@@ -134,22 +143,23 @@ impl World {
             let (message, length) = batch::read(&delivery.data[entry.offset as usize..]).unwrap();
             let record = &delivery.data[entry.offset as usize..entry.offset as usize + length];
             self.delivered.push((delivery.consumer, message.body.to_vec(), entry.redelivered));
-            self.hand_over(entry.seq, record, entry.redelivered, (delivery.consumer, no_ack));
+            let was = (entry.redelivered, u32::from(entry.returns));
+            self.hand_over(entry.seq, record, was, (delivery.consumer, no_ack));
         }
     }
 
     fn got(&mut self, reply: GetReply) {
-        if let GetReply::Message { seq, record, redelivered, .. } = &reply {
-            self.hand_over(*seq, record, *redelivered, (GETTER, false));
+        if let GetReply::Message { seq, record, redelivered, returns, .. } = &reply {
+            self.hand_over(*seq, record, (*redelivered, *returns), (GETTER, false));
         }
         self.got.push(reply);
     }
 
-    fn hand_over(&mut self, seq: u64, record: &[u8], redelivered: bool, to: (ConsumerId, bool)) {
+    fn hand_over(&mut self, seq: u64, record: &[u8], was: (bool, u32), to: (ConsumerId, bool)) {
         let told = self.model.get_mut(&seq).unwrap();
         assert_eq!(told.record, record, "message {seq}");
         assert_eq!(told.state, State::Ready, "message {seq} is delivered while it is not ready");
-        assert_eq!(told.was_delivered, redelivered, "redelivered flag of message {seq}");
+        assert_eq!((told.was_delivered, told.returns), was, "redelivered flag and returns of message {seq}");
         told.was_delivered = true;
         told.state = if to.1 { State::Settled } else { State::Held(to.0) };
         self.moved.push(seq);
@@ -174,8 +184,7 @@ impl World {
                 self.refused.push(message.body.to_vec());
                 continue;
             }
-            let told = Told { state: State::Ready, record, due_ms: message.due_ms, was_delivered: false };
-            self.model.insert(seq, told);
+            self.model.insert(seq, Told::new(record, message.due_ms));
             seq += 1;
         }
         effects.into_iter().for_each(|effect| self.carry_out(effect));
@@ -233,7 +242,15 @@ impl World {
             assert_eq!(told.state, State::Held(consumer));
             told.state = match verdict {
                 Verdict::Ack => State::Settled,
-                Verdict::Requeue => State::Ready,
+                Verdict::Requeue => {
+                    let limit = self.options.delivery_limit;
+                    told.returns += u32::from(limit.is_some());
+                    match limit.is_some_and(|limit| u64::from(told.returns) > limit) {
+                        false => State::Ready,
+                        true if self.options.dead_letters => State::Taken,
+                        true => State::Settled,
+                    }
+                }
                 Verdict::Reject if self.options.dead_letters => State::Taken,
                 Verdict::Reject => State::Settled,
             };

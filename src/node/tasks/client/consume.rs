@@ -12,6 +12,7 @@ use crate::broker::arguments::{integer, object_text, type_name};
 use crate::broker::batch;
 use crate::broker::channel::consumers::Consumer;
 use crate::broker::channel::unacked::Source;
+use crate::broker::delivery_count;
 use crate::broker::ids::Target;
 use crate::broker::queue::{Command, ConsumerId, ConsumerSpec, GETTER, GetReply};
 use crate::broker::topology::QueueEntry;
@@ -150,7 +151,7 @@ impl Session {
         let no_ack = get.no_ack;
         let answer = self.shared.ask(target, |reply| ShardInput::Get(entry.id, no_ack, reply)).await;
         let answer = answer.ok_or_else(stopping)?.ok_or_else(|| no_queue(&entry))?;
-        let GetReply::Message { seq, record, redelivered, ready } = answer else {
+        let GetReply::Message { seq, record, redelivered, returns, ready } = answer else {
             let empty = basic::AMQPMethod::GetEmpty(basic::GetEmpty {});
             self.reply(number, false, AMQPClass::Basic(empty));
             return Ok(());
@@ -166,6 +167,7 @@ impl Session {
             channel.shared_prefetch.take();
             channel.unacked.deliver(source, seq)
         };
+        let counted = delivery_count::header_if(message.header, returns);
         self.out.get_ok(
             number,
             tag,
@@ -173,7 +175,7 @@ impl Session {
             message.exchange,
             message.routing_key,
             u32::try_from(ready).unwrap_or(u32::MAX),
-            message.header,
+            counted.as_deref().unwrap_or(message.header),
             message.body,
         );
         Ok(())

@@ -4,6 +4,7 @@ use super::session::Session;
 use crate::broker::batch;
 use crate::broker::channel::outgoing::Confirm;
 use crate::broker::channel::unacked::Source;
+use crate::broker::delivery_count;
 use crate::broker::queue::{ConsumerId, Delivery};
 use crate::node::links::ClientInput;
 
@@ -46,6 +47,7 @@ impl Session {
             } else {
                 channel.unacked.deliver(source, entry.seq)
             };
+            let counted = delivery_count::header_if(message.header, entry.returns.into());
             self.out.deliver(
                 number,
                 &consumer.tag,
@@ -53,7 +55,7 @@ impl Session {
                 entry.redelivered,
                 message.exchange,
                 message.routing_key,
-                message.header,
+                counted.as_deref().unwrap_or(message.header),
                 message.body,
             );
             bytes += length as u64;

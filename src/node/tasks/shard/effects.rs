@@ -26,6 +26,9 @@ impl Shard {
                 Effect::LogSettle(ranges) => {
                     self.append(record::SETTLE, record::settle(id, &ranges), bytes::Bytes::new());
                 }
+                Effect::LogReturns(runs) => {
+                    self.append(record::RETURNED, record::returned(id, &runs), bytes::Bytes::new());
+                }
                 Effect::DeadLetter { seq, reason, record } => {
                     self.dead_letter(id, seq, reason, &record, now_ms);
                 }

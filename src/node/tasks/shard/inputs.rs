@@ -150,6 +150,7 @@ pub(crate) fn options_of(entry: &QueueEntry) -> Options {
         max_length: entry.settings.max_length,
         max_length_bytes: entry.settings.max_length_bytes,
         overflow: entry.settings.overflow,
+        delivery_limit: entry.settings.delivery_limit,
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! - enqueue: queue u64, first number u64; the body is the records
 //! - settle: queue u64, then (first u64, count u64) for each range
+//! - returned: queue u64, then (first u64, count u64, how often u32) for each run
 //! - delivered: queue u64, the first number never delivered u64
 //! - clean stop, started: nothing; the node stopped cleanly if the former is the shard's last record
 
 use crate::broker::ids::QueueId;
-use crate::broker::queue::SeqRange;
+use crate::broker::queue::{ReturnRun, SeqRange};
 
 pub(crate) const ENQUEUE: u8 = 1;
 pub(crate) const SETTLE: u8 = 2;
@@ -16,6 +17,8 @@ pub(crate) const CLEAN_STOP: u8 = 4;
 pub(crate) const STARTED: u8 = 6;
 /// Rows of the topology, in records of the meta shard.
 pub(crate) const ROWS: u8 = 5;
+/// How often messages have come back by now, so that reading it twice changes nothing.
+pub(crate) const RETURNED: u8 = 7;
 
 pub(crate) fn enqueue(queue: QueueId, first: u64) -> Vec<u8> {
     pair(queue.0, first)
@@ -31,6 +34,17 @@ pub(crate) fn settle(queue: QueueId, ranges: &[SeqRange]) -> Vec<u8> {
     for (first, count) in ranges {
         head.extend_from_slice(&first.to_le_bytes());
         head.extend_from_slice(&count.to_le_bytes());
+    }
+    head
+}
+
+pub(crate) fn returned(queue: QueueId, runs: &[ReturnRun]) -> Vec<u8> {
+    let mut head = Vec::with_capacity(8 + runs.len() * 20);
+    head.extend_from_slice(&queue.0.to_le_bytes());
+    for (first, count, returns) in runs {
+        head.extend_from_slice(&first.to_le_bytes());
+        head.extend_from_slice(&count.to_le_bytes());
+        head.extend_from_slice(&returns.to_le_bytes());
     }
     head
 }
@@ -53,9 +67,36 @@ pub(crate) fn read_settle(payload: &[u8]) -> Option<(QueueId, Vec<SeqRange>)> {
     Some((QueueId(u64::from_le_bytes(*queue)), ranges))
 }
 
+pub(crate) fn read_returned(payload: &[u8]) -> Option<(QueueId, Vec<ReturnRun>)> {
+    let (queue, mut rest) = payload.split_first_chunk::<8>()?;
+    let mut runs = Vec::new();
+    while !rest.is_empty() {
+        let (first, count, behind) = read_pair(rest)?;
+        let (returns, behind) = behind.split_first_chunk::<4>()?;
+        runs.push((first, count, u32::from_le_bytes(*returns)));
+        rest = behind;
+    }
+    Some((QueueId(u64::from_le_bytes(*queue)), runs))
+}
+
 fn pair(first: u64, second: u64) -> Vec<u8> {
     let mut head = Vec::with_capacity(16);
     head.extend_from_slice(&first.to_le_bytes());
     head.extend_from_slice(&second.to_le_bytes());
     head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn returns_are_read_as_written() {
+        let runs = vec![(1, 2, 3), (u64::MAX, 5, u32::MAX)];
+        let payload = returned(QueueId(7), &runs);
+        assert_eq!(read_returned(&payload), Some((QueueId(7), runs)));
+        for cut in (0..payload.len()).filter(|cut| ![8, 28].contains(cut)) {
+            assert_eq!(read_returned(&payload[..cut]), None, "{cut}");
+        }
+    }
 }
