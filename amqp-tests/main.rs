@@ -17,6 +17,7 @@ mod handshake;
 
 mod channels;
 mod exchanges;
+mod hash_exchanges;
 mod queue_arguments;
 mod queues;
 mod routing;

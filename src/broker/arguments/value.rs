@@ -106,6 +106,7 @@ fn put_scalar(out: &mut String, value: &AMQPValue) {
 
 fn put_binary(out: &mut String, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
+        Ok("") => out.push_str("<<>>"),
         Ok(text) => {
             let _ = write!(out, "<<\"{text}\">>");
         }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use amq_protocol::types::FieldTable;
 
-use crate::broker::exchange::{Bound, ExchangeKind, Hop, Slot, validate_headers_binding};
+use crate::broker::exchange::{
+    Bound, ExchangeKind, Hop, Slot, validate_consistent_hash_binding, validate_headers_binding,
+    validate_local_random_binding,
+};
 use crate::broker::ids::ConnectionId;
 use crate::protocol::error::Refusal;
 use crate::protocol::table;
@@ -59,6 +62,22 @@ impl Asked {
         Ok(Self { source, destination, ..self })
     }
 
+    /// What the type of the source asks of its bindings.
+    fn check_for(&self, kind: ExchangeKind, queue: Option<&QueueEntry>) -> Result<(), Refusal> {
+        match kind {
+            ExchangeKind::Headers => validate_headers_binding(&self.arguments),
+            ExchangeKind::ConsistentHash => validate_consistent_hash_binding(&self.routing_key),
+            ExchangeKind::LocalRandom => {
+                validate_local_random_binding(&self.routing_key, queue.map(|queue| queue.settings.queue_type))
+            }
+            ExchangeKind::Direct
+            | ExchangeKind::Fanout
+            | ExchangeKind::Topic
+            | ExchangeKind::ModulusHash
+            | ExchangeKind::Random => Ok(()),
+        }
+    }
+
     fn binding(&self, source: Slot, destination: Hop) -> Binding {
         let arguments = table::from_field_table(&self.arguments).into();
         Binding { destination, source, key: self.routing_key.as_str().into(), arguments }
@@ -74,9 +93,7 @@ impl Topology {
         if let Some(queue) = &queue {
             queue.check_lock(asked.owner)?;
         }
-        if vhost.exchanges.get(source).kind == ExchangeKind::Headers {
-            validate_headers_binding(&asked.arguments)?;
-        }
+        asked.check_for(vhost.exchanges.get(source).kind, queue.as_deref())?;
         let mut outcome = Outcome { queue, ..Outcome::default() };
         let binding = asked.binding(source, destination);
         if vhost.bindings.contains(&binding) {
@@ -85,7 +102,7 @@ impl Topology {
         if vhost.is_durable(&binding) {
             outcome.changes.push(Change::Put(vhost.binding_row(&binding, &self.queues)));
         }
-        vhost.link(binding);
+        vhost.link(binding, asked.destination.name());
         outcome.created = true;
         self.version += 1;
         Ok(outcome)
@@ -156,9 +173,10 @@ impl Vhost {
         }
     }
 
-    pub(super) fn link(&mut self, binding: Binding) {
+    /// Adds a binding, to a destination of that name.
+    pub(super) fn link(&mut self, binding: Binding, destination: &str) {
         let source = self.exchanges.get_mut(binding.source);
-        source.matcher.add(binding.bound());
+        source.matcher.add(binding.bound(), destination);
         source.bindings_from += 1;
         self.bindings.insert(binding);
     }

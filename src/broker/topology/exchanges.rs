@@ -5,7 +5,7 @@ use std::sync::Arc;
 use amq_protocol::types::{AMQPValue, FieldTable};
 
 use crate::broker::arguments::{Comparison, object_text, type_name};
-use crate::broker::exchange::{ExchangeKind, Map, Matcher, Slot};
+use crate::broker::exchange::{ExchangeKind, Map, Matcher, Slot, validate_consistent_hash};
 use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
 
@@ -50,10 +50,10 @@ impl ExchangeEntry {
             durable: true,
             auto_delete: false,
             internal: false,
+            matcher: Matcher::new(kind, name, &arguments),
             arguments,
             alternate,
             predeclared: false,
-            matcher: Matcher::new(kind),
             bindings_from: 0,
         }
     }
@@ -116,6 +116,9 @@ impl Topology {
             return Err(refusals::reserved("exchange", &name));
         }
         check_alternate(&asked.arguments, &object)?;
+        if kind == ExchangeKind::ConsistentHash {
+            validate_consistent_hash(&asked.arguments, &object)?;
+        }
         let Asked { durable, auto_delete, internal, arguments, .. } = asked;
         let exchange =
             ExchangeEntry { durable, auto_delete, internal, ..ExchangeEntry::new(&name, kind, arguments) };

@@ -126,11 +126,12 @@ impl Topology {
         let vhost = self.vhost_of(vhost, &what)?;
         let fail = |refusal: Refusal| RestoreError::new(&what, refusal);
         let source = vhost.exchange_slot(source).map_err(fail)?;
+        let name = destination.name();
         let (destination, _) = vhost.destination(destination).map_err(fail)?;
         let arguments = table::from_field_table(arguments).into();
         let binding = Binding { destination, source, key: routing_key.into(), arguments };
         if !vhost.bindings.contains(&binding) {
-            vhost.link(binding);
+            vhost.link(binding, name);
         }
         Ok(())
     }

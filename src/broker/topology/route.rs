@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::broker::exchange::{Bucket, Hop, Slot};
 use crate::broker::ids::Target;
+use crate::protocol::properties::Properties;
 
 use super::Topology;
 use super::vhost::Vhost;
@@ -17,8 +18,8 @@ pub struct RouteQuery<'a> {
     pub exchange: &'a str,
     /// The routing key, then the keys of CC and BCC.
     pub keys: &'a [&'a str],
-    /// The raw table of its headers.
-    pub headers: Option<&'a [u8]>,
+    /// Its properties, headers among them.
+    pub properties: Option<&'a Properties<'a>>,
     /// Whether an internal exchange takes it: so for dead letters, not for clients.
     pub allow_internal: bool,
 }
@@ -107,9 +108,9 @@ impl<'a, 'out> Walk<'a, 'out> {
 
     fn visit(&mut self, slot: Slot) {
         let exchange = self.vhost.exchanges.get(slot);
-        self.cacheable &= !exchange.matcher.looks_at_headers();
+        self.cacheable &= !exchange.matcher.looks_beyond_keys();
         let mut matched = false;
-        exchange.matcher.visit(self.query.keys, self.query.headers, |bucket| {
+        exchange.matcher.visit(self.query.keys, self.query.properties, |bucket| {
             matched |= !bucket.is_empty();
             self.take(bucket);
         });

@@ -190,6 +190,10 @@ fn kind_code(kind: ExchangeKind) -> u8 {
         ExchangeKind::Fanout => 2,
         ExchangeKind::Topic => 3,
         ExchangeKind::Headers => 4,
+        ExchangeKind::ConsistentHash => 5,
+        ExchangeKind::ModulusHash => 6,
+        ExchangeKind::Random => 7,
+        ExchangeKind::LocalRandom => 8,
     }
 }
 
@@ -199,6 +203,10 @@ fn read_kind(code: u8) -> Result<ExchangeKind, RowError> {
         2 => Ok(ExchangeKind::Fanout),
         3 => Ok(ExchangeKind::Topic),
         4 => Ok(ExchangeKind::Headers),
+        5 => Ok(ExchangeKind::ConsistentHash),
+        6 => Ok(ExchangeKind::ModulusHash),
+        7 => Ok(ExchangeKind::Random),
+        8 => Ok(ExchangeKind::LocalRandom),
         other => Err(RowError::UnknownKind(other)),
     }
 }

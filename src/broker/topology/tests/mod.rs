@@ -2,6 +2,7 @@
 
 mod bindings;
 mod declare;
+mod picking;
 mod routing;
 mod rows;
 mod scale;

@@ -1,5 +1,7 @@
 //! Routing over several exchanges; what one exchange matches is tested beside it.
 
+use crate::protocol::properties::Properties;
+
 use super::*;
 
 #[test]
@@ -106,7 +108,8 @@ fn only_headers_make_a_route_uncacheable() {
     scene.apply(bind("amq.fanout", to_exchange("amq.headers"), ""));
     let headers = crate::protocol::table::from_field_table(&table(&[("a", AMQPValue::ShortShortInt(1))]));
     let cacheable = |exchange, headers| {
-        let query = RouteQuery { vhost: "/", exchange, keys: &["k"], headers, ..RouteQuery::default() };
+        let properties = Some(&Properties { headers, ..Properties::default() });
+        let query = RouteQuery { vhost: "/", exchange, keys: &["k"], properties, ..RouteQuery::default() };
         let mut out = Vec::new();
         (scene.topology.route(&query, &mut out).unwrap().cacheable, out.len())
     };

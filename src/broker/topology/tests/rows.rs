@@ -141,6 +141,10 @@ fn any_kind() -> impl Strategy<Value = ExchangeKind> {
         ExchangeKind::Fanout,
         ExchangeKind::Topic,
         ExchangeKind::Headers,
+        ExchangeKind::ConsistentHash,
+        ExchangeKind::ModulusHash,
+        ExchangeKind::Random,
+        ExchangeKind::LocalRandom,
     ])
 }
 
@@ -174,7 +178,7 @@ fn any_row() -> impl Strategy<Value = Row> {
 
 fn any_command() -> impl Strategy<Value = Command> {
     let vhost = || prop::sample::select(vec!["/", "v"]).prop_map(str::to_owned);
-    let key = || prop::sample::select(vec!["", "k", "a.*", "#"]).prop_map(str::to_owned);
+    let key = || prop::sample::select(vec!["", "k", "a.*", "#", "2"]).prop_map(str::to_owned);
     let binding = move || (vhost(), any_name(), any_destination(), key(), any_table());
     let user = |name: String| Command::PutUser { password_hash: name.clone(), tags: String::new(), name };
     prop_oneof![
@@ -245,7 +249,9 @@ proptest! {
     ) {
         let mut scene = Scene::new();
         for command in commands {
-            let _ = scene.topology.apply(command);
+            if !picks_one(&command) {
+                let _ = scene.topology.apply(command);
+            }
         }
         for source in ["a", "b", "c", "amq.direct", "amq.topic"] {
             if scene.topology.exchange("/", source).is_none_or(|exchange| exchange.internal) {
@@ -254,6 +260,11 @@ proptest! {
             prop_assert_eq!(scene.targets(source, key), searched(&scene.topology, source, key));
         }
     }
+}
+
+/// Whether it declares an exchange whose bindings are not looked at one by one.
+fn picks_one(command: &Command) -> bool {
+    matches!(command, Command::DeclareExchange { kind, .. } if kind.starts_with("x-"))
 }
 
 /// The queues a message without headers reaches, found by following every binding in the list.

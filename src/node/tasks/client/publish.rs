@@ -104,7 +104,7 @@ impl Session {
             vhost: &self.vhost,
             exchange: text(publish.exchange),
             keys: &keys,
-            headers: properties.headers,
+            properties: Some(properties),
             allow_internal: false,
         };
         self.targets.clear();

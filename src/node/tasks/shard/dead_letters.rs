@@ -137,13 +137,15 @@ impl Shard {
         header: &[u8],
         targets: &mut Vec<Target>,
     ) {
-        let headers = Properties::parse(header).ok().and_then(|properties| properties.headers);
+        let properties = Properties::parse(header).unwrap_or_default();
         let mut keys = vec![std::str::from_utf8(key).unwrap_or_default()];
-        let cc = headers.and_then(|headers| table::find(headers, b"CC"));
+        let cc = properties.headers.and_then(|headers| table::find(headers, b"CC"));
         for (kind, item) in cc.iter().flat_map(|cc| cc.items()) {
             keys.extend(item.get(4..).filter(|_| kind == b'S').and_then(|key| std::str::from_utf8(key).ok()));
         }
-        let query = RouteQuery { vhost: &entry.vhost, exchange, keys: &keys, headers, allow_internal: true };
+        let properties = Some(&properties);
+        let query =
+            RouteQuery { vhost: &entry.vhost, exchange, keys: &keys, properties, allow_internal: true };
         // A missing exchange leaves no targets.
         let _ = self.shared.topology().route_dead_letter(&query, targets);
     }
