@@ -20,9 +20,7 @@ pub fn header_if(header: &[u8], returns: u32) -> Option<Vec<u8>> {
 fn header_with(header: &[u8], returns: u32) -> Option<Vec<u8>> {
     let old = Properties::parse(header).ok()?.headers.unwrap_or_default();
     let mut headers = Vec::with_capacity(old.len() + X_DELIVERY_COUNT.len() + 16);
-    for field in table::fields(old).flatten().filter(|field| field.name != X_DELIVERY_COUNT) {
-        table::put_raw(&mut headers, &field);
-    }
+    table::put_without(&mut headers, old, X_DELIVERY_COUNT);
     table::put_field(&mut headers, X_DELIVERY_COUNT, &AMQPValue::LongLongInt(returns.into()));
     properties::rewrite(header, &Edit { headers: Some(&headers), ..Edit::default() }).ok()
 }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use amq_protocol::types::AMQPValue;
 
-pub use self::value::{from_field_table, put_field, put_raw, put_value, to_field_table};
+pub use self::value::{from_field_table, put_field, put_raw, put_value, put_without, to_field_table};
 use super::wire::Reader;
 
 /// How deep tables and arrays may nest in anything a peer sends.

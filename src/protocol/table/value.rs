@@ -36,6 +36,11 @@ pub fn put_raw(out: &mut Vec<u8>, field: &Field<'_>) {
     out.extend_from_slice(field.value);
 }
 
+/// Appends the fields of a raw table as they are, except for those of this name.
+pub fn put_without(out: &mut Vec<u8>, raw: &[u8], name: &[u8]) {
+    fields(raw).flatten().filter(|field| field.name != name).for_each(|field| put_raw(out, &field));
+}
+
 /// Appends a value behind its type letter, as an array holds it.
 pub fn put_value(out: &mut Vec<u8>, value: &AMQPValue) {
     match value {

@@ -60,7 +60,7 @@ pub struct Append {
     pub kind: u8,
     /// First part of the payload, may be empty.
     pub head: Vec<u8>,
-    /// Second part of the payload, may be empty; written without a copy.
+    /// Second part of the payload, may be empty; not copied until it is written.
     pub body: Bytes,
 }
 

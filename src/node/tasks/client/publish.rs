@@ -266,9 +266,7 @@ fn change_header(
 
 fn without_bcc(headers: &[u8]) -> Vec<u8> {
     let mut kept = Vec::new();
-    for field in table::fields(headers).flatten().filter(|field| field.name != b"BCC") {
-        table::put_raw(&mut kept, &field);
-    }
+    table::put_without(&mut kept, headers, b"BCC");
     kept
 }
 

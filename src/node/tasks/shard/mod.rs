@@ -236,6 +236,7 @@ impl Shard {
     /// Hands over what must be logged. What nobody waits for may gather for a moment: one sync then serves more.
     fn send_due_appends(&mut self, now_ms: u64) {
         if self.appends.is_empty() {
+            self.is_awaited = false;
             return;
         }
         let since_ms = *self.appends_since_ms.get_or_insert(now_ms);
