@@ -31,6 +31,7 @@ mod qos;
 mod settling;
 
 mod dead_letter;
+mod dead_letter_kills;
 mod delivery_limit;
 mod expiry;
 mod limits;

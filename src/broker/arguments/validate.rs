@@ -41,6 +41,8 @@ pub(crate) enum Check {
     OneOf(&'static [&'static str], &'static str),
     QueueType,
     QueueVersion,
+    /// A string that is not empty.
+    Tag,
 }
 
 /// In the order in which RabbitMQ checks and compares them.
@@ -74,6 +76,9 @@ pub(crate) const KNOWN: &[Known] = &[
     // RabbitMQ has it on quorum queues alone; here every queue counts deliveries.
     both("x-delivery-limit", Check::Integer),
     both("x-queue-leader-locator", Check::Text),
+    classic_only("x-queue-master-locator", Check::Text),
+    quorum_only("x-consumer-disconnected-timeout", Check::NotNegative),
+    quorum_only("x-member-placement-tag", Check::Tag),
 ];
 
 const fn both(name: &'static str, check: Check) -> Known {
@@ -114,6 +119,7 @@ impl Check {
             },
             Self::QueueType => text(value).and_then(queue_type).err(),
             Self::QueueVersion => number(value).and_then(queue_version).err(),
+            Self::Tag => text(value).and_then(not_empty).err(),
         }
     }
 }
@@ -165,6 +171,10 @@ fn beside_exchange(arguments: &FieldTable) -> Result<(), String> {
     } else {
         Err("routing_key_but_no_dlx_defined".to_owned())
     }
+}
+
+fn not_empty(text: &[u8]) -> Result<(), String> {
+    if text.is_empty() { Err("empty_string".to_owned()) } else { Ok(()) }
 }
 
 fn queue_type(name: &[u8]) -> Result<(), String> {

@@ -91,7 +91,8 @@ impl Meta {
     /// Logs what has to survive. Gives the index to wait for, 0 when there is none.
     fn keep(&mut self, outcome: &Outcome) -> u64 {
         if outcome.changes.is_empty() {
-            return 0;
+            // What was there already may not be safe yet: whoever declared it first still waits.
+            return if outcome.created { 0 } else { self.index };
         }
         let mut payload = Vec::new();
         for change in &outcome.changes {
