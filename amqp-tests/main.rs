@@ -27,6 +27,7 @@ mod publishing;
 mod reply_to;
 
 mod consuming;
+mod fairness;
 mod qos;
 mod settling;
 

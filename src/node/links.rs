@@ -122,6 +122,8 @@ pub(crate) enum ShardInput {
     Stat(QueueId, bool, oneshot::Sender<Option<Counts>>),
     /// A consumer begins.
     Consume(QueueId, Box<ConsumerSpec>, Arc<ClientLink>, oneshot::Sender<Result<(), NotConsuming>>),
+    /// A consumer is given nothing more; answered when that is so.
+    Suspend(QueueId, ConsumerId, oneshot::Sender<()>),
     /// A consumer ends; answered when no more deliveries will be sent to it.
     Cancel(QueueId, ConsumerId, oneshot::Sender<()>),
     /// One message is asked for (`no_ack` as in `basic.get`); `None` when the queue is gone.

@@ -197,6 +197,14 @@ impl Consumers {
         }
     }
 
+    /// Gives this consumer nothing more. It keeps its place: nobody takes over yet.
+    pub(super) fn suspend(&mut self, id: ConsumerId) {
+        if let Some(Some(consumer)) = self.by_id.get(&id).and_then(|slot| self.slots.get_mut(*slot)) {
+            // Far more than any credit can lift.
+            consumer.window_bytes = i64::MIN / 2;
+        }
+    }
+
     /// Bytes reached this consumer's socket.
     pub(super) fn credit(&mut self, id: ConsumerId, bytes: u64) {
         if let Some(slot) = self.by_id.get(&id).copied() {

@@ -93,6 +93,8 @@ pub enum Command {
     Reject(ConsumerId, Vec<SeqRange>),
     /// A consumer begins; the owner has checked [`Queue::may_consume`].
     Consume(ConsumerSpec),
+    /// A consumer gets nothing more, and keeps its place: what it held comes back before it ends and another takes over.
+    Suspend(ConsumerId),
     /// A consumer ends; what it holds stays with its channel.
     Cancel(ConsumerId),
     /// Bytes reached a consumer's socket.
@@ -250,6 +252,7 @@ impl Queue {
             Command::Requeue(consumer, ranges) => self.requeue(consumer, &ranges, effects),
             Command::Reject(consumer, ranges) => self.reject(consumer, &ranges, effects),
             Command::Consume(spec) => self.consumers.add(spec),
+            Command::Suspend(consumer) => self.consumers.suspend(consumer),
             Command::Cancel(consumer) => self.cancel(consumer, now_ms, effects),
             Command::Credit(consumer, bytes) => self.consumers.credit(consumer, bytes),
             Command::Resume(consumer) => self.consumers.release(consumer, 0),

@@ -6,7 +6,7 @@ use super::session::Session;
 use crate::broker::channel::unacked::Verdict;
 use crate::broker::queue;
 use crate::broker::topology::Command;
-use crate::node::links::MetaInput;
+use crate::node::links::{MetaInput, ShardInput};
 
 impl Session {
     /// Ends a channel: what it held goes back to the queues, in the old order.
@@ -16,14 +16,19 @@ impl Session {
         let Some(channel) = self.channels.get(&number) else { return };
         let consumers: Vec<_> =
             channel.consumers.iter().map(|consumer| (consumer.id, consumer.target)).collect();
-        for (id, target) in consumers {
-            self.end_consumer(number, id, target).await;
+        for (id, target) in consumers.iter().copied() {
+            let _ = self.shared.ask(target, |reply| ShardInput::Suspend(target.id, id, reply)).await;
         }
+        self.hear();
         self.end_replies(number);
         if let Some(channel) = self.channels.get_mut(&number) {
             channel.unacked.settle_all(Verdict::Requeue);
         }
         self.send_settled();
+        // Only now may another consumer take over: what comes back is older than what is next in turn.
+        for (id, target) in consumers {
+            self.end_consumer(number, id, target).await;
+        }
         self.channels.remove(&number);
     }
 

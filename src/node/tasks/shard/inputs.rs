@@ -24,6 +24,10 @@ impl Shard {
             ShardInput::Consume(id, spec, client, reply) => {
                 answer(reply, self.consume(id, *spec, client, now_ms));
             }
+            ShardInput::Suspend(id, consumer, reply) => {
+                self.apply(id, Command::Suspend(consumer), now_ms);
+                answer(reply, ());
+            }
             ShardInput::Cancel(id, consumer, reply) => {
                 self.apply(id, Command::Cancel(consumer), now_ms);
                 self.consumers.remove(&consumer);
