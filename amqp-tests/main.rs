@@ -33,6 +33,7 @@ mod settling;
 
 mod dead_letter;
 mod dead_letter_kills;
+mod delayed_exchange;
 mod delivery_limit;
 mod expiry;
 mod limits;

@@ -11,6 +11,7 @@ pub mod arguments;
 pub mod batch;
 pub mod channel;
 pub mod dead_letter;
+pub mod delay;
 pub mod delivery_count;
 pub mod exchange;
 pub mod ids;

@@ -14,12 +14,14 @@ const JUST_IN_TIME_MS: u64 = 1000;
 /// Chunks read for dead letters at a time.
 const LETTER_CHUNKS: usize = 4;
 const DUES_MAX: usize = 128 * 1024;
+/// Delayed messages on their way to their targets at a time.
+pub(super) const LETTERS_OUT_MAX: usize = if cfg!(test) { 64 } else { 16 * 1024 };
 
 impl Queue {
     /// When this queue must be looked at again, Unix milliseconds.
     #[must_use]
     pub fn next_due(&mut self) -> Option<u64> {
-        let own = self.due.first().map(|(due_ms, _)| due_ms);
+        let own = self.due.first().filter(|_| self.may_send_letters()).map(|(due_ms, _)| due_ms);
         let far = self.due_far_ms.filter(|_| !self.due_loading);
         let far = far.map(|due_ms| due_ms.saturating_sub(self.look_ahead_ms()));
         [own, far, self.head_due().map(|(due_ms, _)| due_ms), self.unused_due()].into_iter().flatten().min()
@@ -27,7 +29,9 @@ impl Queue {
 
     /// Takes out what is due.
     pub(super) fn expire(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
-        while let Some(due) = self.due.first().filter(|(due_ms, _)| *due_ms <= now_ms) {
+        while let Some(due) =
+            self.due.first().filter(|(due_ms, _)| *due_ms <= now_ms && self.may_send_letters())
+        {
             self.due.remove(due);
             self.expire_ready(due.1, effects);
         }
@@ -48,6 +52,11 @@ impl Queue {
             self.last_used_ms = now_ms;
             effects.push(Effect::Expired);
         }
+    }
+
+    /// Whether the targets keep up: those of delayed messages may be slow.
+    fn may_send_letters(&self) -> bool {
+        !self.options.delays || self.letters_out < LETTERS_OUT_MAX
     }
 
     /// Many due times in memory already: load the next ones only just in time.
@@ -99,6 +108,7 @@ impl Queue {
         let Some(at) = self.messages.position(seq) else { return };
         let Some(segment) = self.messages.get(at) else { return };
         if let Some(record) = segment.share_record(seq) {
+            self.letters_out += 1;
             effects.push(Effect::DeadLetter { seq, reason, record });
         } else {
             self.waiting.entry(segment.first).or_default().push((seq, reason));
@@ -109,6 +119,9 @@ impl Queue {
     /// Asks for chunks of waiting dead letters, few at a time: a large queue that falls due must not pass through
     /// memory at once.
     pub(super) fn load_waiting(&mut self, effects: &mut Vec<Effect>) {
+        if !self.may_send_letters() {
+            return;
+        }
         let firsts: Vec<_> = self.waiting.keys().take(LETTER_CHUNKS).copied().collect();
         for at in
             firsts.into_iter().filter_map(|first| self.messages.position_of_first(first)).collect::<Vec<_>>()

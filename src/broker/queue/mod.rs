@@ -68,6 +68,8 @@ pub struct Options {
     pub expires_ms: Option<u64>,
     /// Whether dead letters are wanted; where they go is the owner's business.
     pub dead_letters: bool,
+    /// Its messages wait for their due time only, and leave as dead letters do: as many at a time as their targets take.
+    pub delays: bool,
     /// Only the oldest consumer is served.
     pub single_active_consumer: bool,
     /// Messages that may be ready.
@@ -132,6 +134,8 @@ pub struct Queue {
     returned: BTreeSet<u64>,
     /// Out of turn: on their way to the dead-letter exchange, or about to be.
     taken: BTreeSet<u64>,
+    /// Dead letters that their targets do not have yet.
+    letters_out: usize,
     /// Taken messages whose record must be read first, by chunk.
     waiting: BTreeMap<u64, Vec<(u64, DeathReason)>>,
     ready: u64,
@@ -262,7 +266,7 @@ impl Queue {
             }
             Command::Purge => self.purge(),
             Command::Touch => self.last_used_ms = now_ms,
-            Command::DeadLettered(seq) => self.dead_lettered(seq),
+            Command::DeadLettered(seq) => self.dead_lettered(seq, effects),
             Command::ChunkLoaded(first, chunk) => self.chunk_loaded(first, &chunk, now_ms, effects),
             Command::DueLoaded(entries, next) => self.due_loaded(&entries, next),
         }

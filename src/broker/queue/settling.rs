@@ -107,9 +107,13 @@ impl Queue {
     }
 
     /// The targets have it: it is done with here.
-    pub(super) fn dead_lettered(&mut self, seq: u64) {
+    pub(super) fn dead_lettered(&mut self, seq: u64, effects: &mut Vec<Effect>) {
         if self.taken.remove(&seq) {
+            self.letters_out = self.letters_out.saturating_sub(1);
             self.messages.settle(seq, seq + 1);
+            if self.options.delays && !self.waiting.is_empty() {
+                self.load_waiting(effects);
+            }
         }
     }
 

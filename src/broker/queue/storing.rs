@@ -206,6 +206,7 @@ impl Queue {
         let Some(segment) = self.messages.get(at) else { return };
         for (seq, reason) in self.waiting.remove(&first).unwrap_or_default() {
             if let Some(record) = segment.share_record(seq) {
+                self.letters_out += 1;
                 effects.push(Effect::DeadLetter { seq, reason, record });
             }
         }
@@ -214,7 +215,8 @@ impl Queue {
         let Some(segment) = self.messages.get(at) else { return };
         let stored = segment.stored == Stored::Yes;
         self.watch_segment(at);
-        if stored && !returned && !self.near_cursor(at) {
+        // The messages of a chunk that waits for many due times are needed one by one: it stays while there is room.
+        if stored && !returned && !self.near_cursor(at) && !self.options.delays {
             self.cool(at, now_ms);
         }
     }

@@ -123,7 +123,8 @@ impl Topology {
             queue.check_lock(asked.owner)?;
         }
         let idle = vhost.unlink(&binding, &self.queues, &mut outcome.changes);
-        vhost.remove_exchanges(idle.into_iter().collect(), &self.queues, &mut outcome.changes);
+        vhost.remove_exchanges(idle.into_iter().collect(), &self.queues, &mut outcome);
+        self.forget_deleted(&outcome);
         outcome.queue = queue;
         self.version += 1;
         Ok(outcome)
@@ -132,25 +133,22 @@ impl Topology {
 
 impl Vhost {
     /// Removes a queue with its bindings, and the auto-delete exchanges that are idle without them.
-    pub(super) fn remove_queue(&mut self, queue: &QueueEntry, queues: &Queues, changes: &mut Vec<Change>) {
-        let idle = self.unlink_all_to(Hop::Queue(queue.target()), queues, changes);
-        changes.extend(queue.durable.then(|| Change::delete(&queue.row())));
+    pub(super) fn remove_queue(&mut self, queue: &QueueEntry, queues: &Queues, outcome: &mut Outcome) {
+        let idle = self.unlink_all_to(Hop::Queue(queue.target()), queues, &mut outcome.changes);
+        outcome.changes.extend(queue.durable.then(|| Change::delete(&queue.row())));
         self.queues.remove(&queue.name);
-        self.remove_exchanges(idle, queues, changes);
+        self.remove_exchanges(idle, queues, outcome);
     }
 
-    /// Removes exchanges with all their bindings, and the auto-delete exchanges that are idle without them.
-    pub(super) fn remove_exchanges(
-        &mut self,
-        mut doomed: Vec<Slot>,
-        queues: &Queues,
-        changes: &mut Vec<Change>,
-    ) {
+    /// Removes exchanges with all their bindings and what waits in them, and the auto-delete exchanges that are idle
+    /// without them.
+    pub(super) fn remove_exchanges(&mut self, mut doomed: Vec<Slot>, queues: &Queues, outcome: &mut Outcome) {
         while let Some(slot) = doomed.pop() {
-            self.unlink_all_from(slot, queues, changes);
-            doomed.extend(self.unlink_all_to(Hop::Exchange(slot), queues, changes));
+            self.unlink_all_from(slot, queues, &mut outcome.changes);
+            doomed.extend(self.unlink_all_to(Hop::Exchange(slot), queues, &mut outcome.changes));
             let exchange = self.exchanges.remove(slot);
-            changes.extend(exchange.is_kept().then(|| Change::delete(&exchange.row(&self.name))));
+            outcome.deleted_queues.extend(exchange.delays.clone());
+            outcome.changes.extend(exchange.is_kept().then(|| Change::delete(&exchange.row(&self.name))));
         }
     }
 

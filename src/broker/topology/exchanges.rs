@@ -10,17 +10,22 @@ use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
 
 use super::refusals::{self, failed, stripped};
-use super::{Change, Outcome, Row, Topology};
+use super::{Change, Outcome, QueueEntry, Row, Topology};
 
 const ALTERNATE: &str = "alternate-exchange";
+/// The type of an exchange that holds messages back for as long as they ask (RabbitMQ: Delayed Message Plugin).
+const DELAYED: &str = "x-delayed-message";
+const DELAYED_TYPE: &str = "x-delayed-type";
 
 /// One exchange.
 #[derive(Debug)]
 pub struct ExchangeEntry {
     /// The name, unique in its vhost.
     pub name: Arc<str>,
-    /// The type.
+    /// The type: how it routes, whether it delays or not.
     pub kind: ExchangeKind,
+    /// Where its messages wait for their delays to end, if it delays any.
+    pub delays: Option<Arc<QueueEntry>>,
     /// Whether it survives a restart.
     pub durable: bool,
     /// Whether it goes with its last binding as a source.
@@ -47,6 +52,7 @@ impl ExchangeEntry {
         Self {
             name: name.into(),
             kind,
+            delays: None,
             durable: true,
             auto_delete: false,
             internal: false,
@@ -62,6 +68,12 @@ impl ExchangeEntry {
         Self { predeclared: true, internal, ..Self::new(name, kind, FieldTable::default()) }
     }
 
+    /// The type as declared.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        if self.delays.is_some() { DELAYED } else { self.kind.name() }
+    }
+
     /// Whether there is a row of it; predeclared ones need none.
     pub(super) fn is_kept(&self) -> bool {
         self.durable && !self.predeclared
@@ -74,6 +86,7 @@ impl ExchangeEntry {
             kind: self.kind,
             auto_delete: self.auto_delete,
             internal: self.internal,
+            delays: self.delays.as_ref().map(|queue| queue.id),
             arguments: self.arguments.clone(),
         }
     }
@@ -98,7 +111,7 @@ impl Topology {
     ) -> Result<Outcome, Refusal> {
         let name = stripped(name);
         refusals::not_on_default_exchange(&name)?;
-        let vhost = self.vhost_mut(vhost_name)?;
+        let vhost = self.vhosts.get_mut(vhost_name).ok_or_else(|| refusals::no_vhost(vhost_name))?;
         let existing = vhost.exchanges.find(&name).map(|slot| vhost.exchanges.get(slot));
         if passive {
             return existing
@@ -106,9 +119,10 @@ impl Topology {
                 .ok_or_else(|| refusals::no_exchange(&name, vhost_name));
         }
         let object = object_text("exchange", &name, vhost_name);
-        let Some(kind) = ExchangeKind::from_name(&asked.kind) else {
-            return Err(failed(format!("unknown exchange type '{}'", asked.kind)));
-        };
+        let delayed = asked.kind == DELAYED;
+        if !delayed {
+            kind_of(&asked.kind)?;
+        }
         if let Some(existing) = existing {
             return same(existing, &asked, &object).map(|()| Outcome::default());
         }
@@ -116,16 +130,27 @@ impl Topology {
             return Err(refusals::reserved("exchange", &name));
         }
         check_alternate(&asked.arguments, &object)?;
+        let kind = if delayed { delayed_kind(&asked.arguments)? } else { kind_of(&asked.kind)? };
         if kind == ExchangeKind::ConsistentHash {
             validate_consistent_hash(&asked.arguments, &object)?;
         }
         let Asked { durable, auto_delete, internal, arguments, .. } = asked;
-        let exchange =
-            ExchangeEntry { durable, auto_delete, internal, ..ExchangeEntry::new(&name, kind, arguments) };
-        let changes = exchange.is_kept().then(|| Change::Put(exchange.row(vhost_name)));
+        let mut changes = Vec::new();
+        let delays = delayed.then(|| {
+            let id = self.queues.next_id(&mut changes);
+            self.queues.add_delays(id, &vhost.name, &name, durable)
+        });
+        let exchange = ExchangeEntry {
+            durable,
+            auto_delete,
+            internal,
+            delays: delays.clone(),
+            ..ExchangeEntry::new(&name, kind, arguments)
+        };
+        changes.extend(exchange.is_kept().then(|| Change::Put(exchange.row(vhost_name))));
         vhost.exchanges.insert(exchange);
         self.version += 1;
-        Ok(Outcome { created: true, changes: changes.into_iter().collect(), ..Outcome::default() })
+        Ok(Outcome { queue: delays, created: true, changes, ..Outcome::default() })
     }
 
     pub(super) fn delete_exchange(
@@ -146,20 +171,40 @@ impl Topology {
         if if_unused && vhost.exchanges.get(slot).bindings_from > 0 {
             return Err(failed(format!("{} in use", object_text("exchange", &name, vhost_name))));
         }
-        let mut changes = Vec::new();
-        vhost.remove_exchanges(vec![slot], &self.queues, &mut changes);
+        let mut outcome = Outcome::default();
+        vhost.remove_exchanges(vec![slot], &self.queues, &mut outcome);
+        self.forget_deleted(&outcome);
         self.version += 1;
-        Ok(Outcome { changes, ..Outcome::default() })
+        Ok(outcome)
     }
 }
 
 fn same(current: &ExchangeEntry, asked: &Asked, object: &str) -> Result<(), Refusal> {
     let comparison = Comparison { object };
-    comparison.word("type", current.kind.name(), &asked.kind)?;
+    comparison.word("type", current.type_name(), &asked.kind)?;
     comparison.flag("durable", current.durable, asked.durable)?;
     comparison.flag("auto_delete", current.auto_delete, asked.auto_delete)?;
     comparison.flag("internal", current.internal, asked.internal)?;
-    comparison.argument(ALTERNATE, &current.arguments, &asked.arguments)
+    comparison.argument(ALTERNATE, &current.arguments, &asked.arguments)?;
+    if current.delays.is_some() && asked.arguments.contains_key(DELAYED_TYPE) {
+        comparison.argument(DELAYED_TYPE, &current.arguments, &asked.arguments)?;
+    }
+    Ok(())
+}
+
+fn kind_of(name: &str) -> Result<ExchangeKind, Refusal> {
+    ExchangeKind::from_name(name).ok_or_else(|| failed(format!("unknown exchange type '{name}'")))
+}
+
+/// How an exchange that delays its messages routes them.
+fn delayed_kind(arguments: &FieldTable) -> Result<ExchangeKind, Refusal> {
+    match arguments.inner().get(DELAYED_TYPE) {
+        Some(AMQPValue::LongString(name)) if name.as_bytes() == DELAYED.as_bytes() => {
+            Err(failed(format!("Invalid argument, '{DELAYED}' can't be used for '{DELAYED_TYPE}'")))
+        }
+        Some(AMQPValue::LongString(name)) => kind_of(&String::from_utf8_lossy(name.as_bytes())),
+        _ => Err(failed(format!("Invalid argument, '{DELAYED_TYPE}' must be an existing exchange type"))),
+    }
 }
 
 fn check_alternate(arguments: &FieldTable, object: &str) -> Result<(), Refusal> {

@@ -37,6 +37,9 @@ pub struct QueueEntry {
     pub arguments: FieldTable,
     /// The arguments as understood.
     pub settings: QueueSettings,
+    /// The exchange whose messages wait here for their delays to end. Such a queue belongs to its exchange: no client
+    /// finds it by a name.
+    pub delays_for: Option<Arc<str>>,
 }
 
 impl QueueEntry {
@@ -137,6 +140,7 @@ impl Topology {
             auto_delete: asked.auto_delete,
             arguments: asked.arguments,
             settings,
+            delays_for: None,
         });
         changes.extend(queue.durable.then(|| Change::Put(queue.row())));
         vhost.queues.insert(Arc::clone(&queue.name), Arc::clone(&queue));
@@ -196,13 +200,20 @@ impl Topology {
     }
 
     fn remove_queue(&mut self, id: QueueId, outcome: &mut Outcome) {
-        let Some(queue) = self.queues.get(id).cloned() else { return };
+        // One that belongs to an exchange goes with that alone.
+        let found = self.queues.get(id).filter(|queue| queue.delays_for.is_none());
+        let Some(queue) = found.cloned() else { return };
+        outcome.deleted_queues.push(Arc::clone(&queue));
         if let Some(vhost) = self.vhosts.get_mut(&queue.vhost) {
-            vhost.remove_queue(&queue, &self.queues, &mut outcome.changes);
+            vhost.remove_queue(&queue, &self.queues, outcome);
         }
-        self.queues.remove(&queue);
+        self.forget_deleted(outcome);
         self.version += 1;
-        outcome.deleted_queues.push(queue);
+    }
+
+    /// Queues that are gone, be it with their exchanges, have no number any more.
+    pub(super) fn forget_deleted(&mut self, outcome: &Outcome) {
+        outcome.deleted_queues.iter().for_each(|queue| self.queues.remove(queue));
     }
 }
 
@@ -238,6 +249,35 @@ impl Queues {
         }
     }
 
+    /// Adds the queue where messages of this exchange wait for their delays to end.
+    pub(super) fn add_delays(
+        &mut self,
+        id: QueueId,
+        vhost: &Arc<str>,
+        exchange: &str,
+        durable: bool,
+    ) -> Arc<QueueEntry> {
+        let name: Arc<str> = exchange.into();
+        let queue = Arc::new(QueueEntry {
+            id,
+            shard: self.shard_of(id),
+            vhost: Arc::clone(vhost),
+            name: Arc::clone(&name),
+            durable,
+            exclusive: None,
+            auto_delete: false,
+            arguments: FieldTable::default(),
+            settings: QueueSettings::default(),
+            delays_for: Some(name),
+        });
+        self.insert(&queue);
+        // Covers a counter row that is missing; with one this changes nothing.
+        if id.0 >= self.next_id {
+            self.resume_at(id.0 + 1);
+        }
+        queue
+    }
+
     pub(super) fn remove(&mut self, queue: &QueueEntry) {
         self.by_id.remove(&queue.id);
         let Some(owner) = queue.exclusive else { return };
@@ -262,7 +302,7 @@ impl Queues {
         self.by_owner.get(&owner).cloned().unwrap_or_default()
     }
 
-    fn next_id(&mut self, changes: &mut Vec<Change>) -> QueueId {
+    pub(super) fn next_id(&mut self, changes: &mut Vec<Change>) -> QueueId {
         let id = self.next_id;
         self.next_id += 1;
         if id >= self.kept_below {

@@ -61,14 +61,19 @@ impl Topology {
                 let vhost = Vhost::new(&name);
                 self.vhosts.insert(Arc::clone(&vhost.name), vhost);
             }
-            Row::Exchange { vhost, name, kind, auto_delete, internal, arguments } => {
+            Row::Exchange { vhost, name, kind, auto_delete, internal, delays, arguments } => {
                 let what = format!("exchange '{name}'");
-                let exchanges = &mut self.vhost_of(&vhost, &what)?.exchanges;
-                if exchanges.find(&name).is_some() {
+                if self.exchange(&vhost, &name).is_some() {
                     return Err(RestoreError::new(what, "it is there already"));
                 }
+                if delays.is_some_and(|id| self.queues.get(id).is_some()) {
+                    return Err(RestoreError::new(what, "the number of its queue is in use"));
+                }
+                let vhost_name = Arc::clone(&self.vhost_of(&vhost, &what)?.name);
+                let delays = delays.map(|id| self.queues.add_delays(id, &vhost_name, &name, true));
                 let exchange = ExchangeEntry::new(&name, kind, arguments);
-                exchanges.insert(ExchangeEntry { auto_delete, internal, ..exchange });
+                let exchange = ExchangeEntry { auto_delete, internal, delays, ..exchange };
+                self.vhost_of(&vhost, &what)?.exchanges.insert(exchange);
             }
             Row::Queue { id, vhost, name, auto_delete, arguments } => {
                 self.restore_queue(id, &vhost, &name, auto_delete, arguments)?;
@@ -106,6 +111,7 @@ impl Topology {
             auto_delete,
             arguments,
             settings,
+            delays_for: None,
         });
         vhost.queues.insert(Arc::clone(&queue.name), Arc::clone(&queue));
         self.queues.insert(&queue);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::broker::delay;
 use crate::broker::exchange::{Bucket, Hop, Slot};
 use crate::broker::ids::Target;
 use crate::protocol::properties::Properties;
@@ -22,13 +23,17 @@ pub struct RouteQuery<'a> {
     pub properties: Option<&'a Properties<'a>>,
     /// Whether an internal exchange takes it: so for dead letters, not for clients.
     pub allow_internal: bool,
+    /// Whether no exchange may hold it back any more: its delay is over.
+    pub is_due: bool,
 }
 
 /// What is known of a route beyond its targets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routed {
     /// Whether exchange and keys alone decided, so that the targets hold for the topology's version.
     pub cacheable: bool,
+    /// Where it waits for its delay to end: the queues of exchanges that hold it back, beside the targets.
+    pub delays: Vec<Target>,
 }
 
 /// Why nothing was routed at all.
@@ -86,6 +91,7 @@ struct Walk<'a, 'out> {
     /// How many buckets gave targets: with one alone, no target is there twice.
     buckets: usize,
     cacheable: bool,
+    delays: Vec<Target>,
     /// Exchanges that a binding or an alternate leads to; some may have been seen.
     waiting: Vec<Slot>,
 }
@@ -93,7 +99,8 @@ struct Walk<'a, 'out> {
 impl<'a, 'out> Walk<'a, 'out> {
     fn new(vhost: &'a Vhost, query: &'a RouteQuery<'a>, out: &'out mut Vec<Target>) -> Self {
         let start = out.len();
-        Self { vhost, query, out, start, buckets: 0, cacheable: true, waiting: Vec::new() }
+        let (delays, waiting) = (Vec::new(), Vec::new());
+        Self { vhost, query, out, start, buckets: 0, cacheable: true, delays, waiting }
     }
 
     /// The default exchange: every queue is bound to it by its name.
@@ -108,6 +115,12 @@ impl<'a, 'out> Walk<'a, 'out> {
 
     fn visit(&mut self, slot: Slot) {
         let exchange = self.vhost.exchanges.get(slot);
+        if let Some(delays) = &exchange.delays {
+            self.cacheable = false;
+            if self.is_delayed() {
+                return self.delays.push(delays.target());
+            }
+        }
         self.cacheable &= !exchange.matcher.looks_beyond_keys();
         let mut matched = false;
         exchange.matcher.visit(self.query.keys, self.query.properties, |bucket| {
@@ -117,6 +130,11 @@ impl<'a, 'out> Walk<'a, 'out> {
         if let Some(alternate) = exchange.alternate.as_ref().filter(|_| !matched) {
             self.visit_alternate(alternate);
         }
+    }
+
+    fn is_delayed(&self) -> bool {
+        let headers = self.query.properties.and_then(|properties| properties.headers);
+        !self.query.is_due && headers.and_then(delay::delay_ms).is_some()
     }
 
     fn take(&mut self, bucket: &Bucket) {
@@ -152,7 +170,7 @@ impl<'a, 'out> Walk<'a, 'out> {
         if self.buckets > 1 {
             deduplicate(self.out, self.start);
         }
-        Routed { cacheable: self.cacheable }
+        Routed { cacheable: self.cacheable, delays: self.delays }
     }
 }
 

@@ -25,6 +25,8 @@ const TO_EXCHANGE: u8 = 2;
 
 const AUTO_DELETE: u8 = 1;
 const INTERNAL: u8 = 2;
+/// It holds messages back: the number of the queue where they wait follows.
+const DELAYS: u8 = 4;
 
 /// One durable object. Exchanges, queues and bindings in rows are durable by being there.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +44,8 @@ pub enum Row {
         kind: ExchangeKind,
         auto_delete: bool,
         internal: bool,
+        /// The queue where its messages wait for their delays to end, if it delays any.
+        delays: Option<QueueId>,
         arguments: FieldTable,
     },
     /// A queue; never an exclusive one.
@@ -94,9 +98,11 @@ impl Row {
                 put_text(&mut value, password_hash);
                 put_text(&mut value, tags);
             }
-            Self::Exchange { kind, auto_delete, internal, arguments, .. } => {
+            Self::Exchange { kind, auto_delete, internal, delays, arguments, .. } => {
                 put_u8(&mut value, kind_code(*kind));
-                put_u8(&mut value, flags(*auto_delete, *internal));
+                let delays_flag = delays.map_or(0, |_| DELAYS);
+                put_u8(&mut value, flags(*auto_delete, *internal) | delays_flag);
+                delays.iter().for_each(|id| put_u64(&mut value, id.0));
                 put_table(&mut value, arguments);
             }
             Self::Queue { id, auto_delete, arguments, .. } => {
@@ -162,9 +168,10 @@ impl Row {
 fn read_exchange(key: &mut RowReader<'_>, value: &mut RowReader<'_>) -> Result<Row, RowError> {
     let (vhost, name) = (key.text()?, key.text()?);
     let kind = read_kind(value.u8()?)?;
-    let flags = read_flags(value.u8()?, AUTO_DELETE | INTERNAL)?;
+    let flags = read_flags(value.u8()?, AUTO_DELETE | INTERNAL | DELAYS)?;
     let (auto_delete, internal) = (flags & AUTO_DELETE != 0, flags & INTERNAL != 0);
-    Ok(Row::Exchange { vhost, name, kind, auto_delete, internal, arguments: value.table()? })
+    let delays = if flags & DELAYS == 0 { None } else { Some(QueueId(value.u64()?)) };
+    Ok(Row::Exchange { vhost, name, kind, auto_delete, internal, delays, arguments: value.table()? })
 }
 
 fn put_destination(out: &mut Vec<u8>, destination: &Destination) {

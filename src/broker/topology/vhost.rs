@@ -63,10 +63,10 @@ impl Topology {
         changes.extend(durable.map(|binding| Change::delete(&vhost.binding_row(binding, &self.queues))));
         let mut deleted_queues: Vec<_> = vhost.queues.values().cloned().collect();
         deleted_queues.sort_unstable_by_key(|queue| queue.id);
-        for queue in &deleted_queues {
-            self.queues.remove(queue);
-            changes.extend(queue.durable.then(|| Change::delete(&queue.row())));
-        }
+        let durable = deleted_queues.iter().filter(|queue| queue.durable);
+        changes.extend(durable.map(|queue| Change::delete(&queue.row())));
+        deleted_queues.extend(vhost.exchanges.iter().filter_map(|exchange| exchange.delays.clone()));
+        deleted_queues.iter().for_each(|queue| self.queues.remove(queue));
         let kept = vhost.exchanges.iter().filter(|exchange| exchange.is_kept());
         changes.extend(kept.map(|exchange| Change::delete(&exchange.row(&vhost.name))));
         changes.push(Change::delete(&vhost.row()));

@@ -58,7 +58,8 @@ impl Meta {
     }
 
     async fn apply(&mut self, command: Command) -> Result<Applied, Refusal> {
-        let declares = matches!(command, Command::DeclareQueue { .. });
+        // An exchange that delays messages comes with a queue.
+        let declares = matches!(command, Command::DeclareQueue { .. } | Command::DeclareExchange { .. });
         let shared = Arc::clone(&self.shared);
         let (outcome, index) = {
             // Nobody may route to a queue before its shard and the log know it: what is published there would be lost.

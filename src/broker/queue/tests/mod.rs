@@ -9,6 +9,7 @@
 mod arguments;
 mod checks;
 mod cold;
+mod delays;
 mod delivery;
 mod expiry;
 mod limits;

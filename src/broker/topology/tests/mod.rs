@@ -2,6 +2,7 @@
 
 mod bindings;
 mod declare;
+mod delays;
 mod picking;
 mod routing;
 mod rows;

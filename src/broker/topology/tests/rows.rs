@@ -44,8 +44,8 @@ fn durable(topology: &Topology) -> Vec<String> {
         let exchanges = topology.exchanges(&vhost).into_iter().filter(|exchange| exchange.durable);
         lines.extend(exchanges.map(|e| {
             format!(
-                "{} {:?} {} {} {:?} {:?}",
-                e.name, e.kind, e.auto_delete, e.internal, e.arguments, e.alternate
+                "{} {:?} {} {} {:?} {:?} {:?}",
+                e.name, e.kind, e.auto_delete, e.internal, e.arguments, e.alternate, e.delays
             )
         }));
         let queues = topology.queues(&vhost).into_iter().filter(|queue| queue.durable);
@@ -158,9 +158,10 @@ fn any_row() -> impl Strategy<Value = Row> {
             tags
         }),
         text().prop_map(|name| Row::Vhost { name }),
-        (text(), text(), any_kind(), any::<(bool, bool)>(), any_table()).prop_map(
-            |(vhost, name, kind, (auto_delete, internal), arguments)| {
-                Row::Exchange { vhost, name, kind, auto_delete, internal, arguments }
+        (text(), text(), any_kind(), any::<(bool, bool, Option<u64>)>(), any_table()).prop_map(
+            |(vhost, name, kind, (auto_delete, internal, delays), arguments)| {
+                let delays = delays.map(QueueId);
+                Row::Exchange { vhost, name, kind, auto_delete, internal, delays, arguments }
             }
         ),
         (any::<u64>(), text(), text(), any::<bool>(), any_table()).prop_map(
@@ -189,6 +190,12 @@ fn any_command() -> impl Strategy<Value = Command> {
         8 => (vhost(), any_name(), any_kind(), any::<(bool, bool, bool)>(), any_table()).prop_map(
             |(vhost, name, kind, (durable, auto_delete, internal), arguments)| Command::DeclareExchange {
                 vhost, name, kind: kind.name().to_owned(), passive: false, durable, auto_delete, internal, arguments,
+            }
+        ),
+        3 => (vhost(), any_name(), any_kind(), any::<(bool, bool)>()).prop_map(
+            |(vhost, name, kind, (durable, auto_delete))| Command::DeclareExchange {
+                vhost, name, kind: "x-delayed-message".to_owned(), passive: false, durable, auto_delete,
+                internal: false, arguments: table(&[("x-delayed-type", string(kind.name()))]),
             }
         ),
         2 => (vhost(), any_name(), any::<bool>())
@@ -238,7 +245,9 @@ proptest! {
         }
         let restored = store.restore();
         prop_assert_eq!(durable(&restored), durable(&topology));
-        let listed: usize = restored.vhosts().iter().map(|vhost| restored.queues(vhost).len()).sum();
+        let delaying = |vhost| restored.exchanges(vhost).iter().filter(|x| x.delays.is_some()).count();
+        let listed: usize =
+            restored.vhosts().iter().map(|vhost| restored.queues(vhost).len() + delaying(vhost)).sum();
         prop_assert_eq!(restored.all_queues().len(), listed);
     }
 

@@ -8,7 +8,9 @@ use super::session::{Session, not_open};
 use crate::broker::arguments::type_name;
 use crate::broker::batch::Message;
 use crate::broker::channel::routes::{Place, Route};
-use crate::broker::topology::{RouteError, RouteQuery};
+use crate::broker::delay;
+use crate::broker::ids::Target;
+use crate::broker::topology::{self, RouteError, RouteQuery};
 use crate::node::links::{ShardInput, Waiter};
 use crate::node::replies::Requester;
 use crate::protocol::error::Refusal;
@@ -24,8 +26,24 @@ pub(super) const OPEN_BYTES_MAX: usize = 256 * 1024;
 enum Routed {
     /// Where all of this exchange and key go: the place in the channel's cache.
     Always(Place),
-    /// Where this one goes: to these queues, and to these who wait for replies.
-    Once(Route, Vec<Arc<Requester>>),
+    /// Where this one goes.
+    Once(Once),
+}
+
+impl Routed {
+    fn is_delayed(&self) -> bool {
+        matches!(self, Self::Once(once) if !once.delays.is_empty())
+    }
+}
+
+/// Where one publish goes.
+struct Once {
+    /// To these queues.
+    route: Route,
+    /// To these who wait for replies.
+    requesters: Vec<Arc<Requester>>,
+    /// To these queues until its delay is over.
+    delays: Vec<Target>,
 }
 
 impl Session {
@@ -39,7 +57,7 @@ impl Session {
         let more = properties.headers.map(more_keys).transpose()?.unwrap_or_default();
         let route = self.route(publish, &properties, &more)?;
         let reply_name = self.reply_name(publish.channel, properties.reply_to)?;
-        let changed = change_header(publish.header, &properties, &more, reply_name.as_deref())?;
+        let changed = change_header(publish.header, &properties, more.has_bcc, reply_name.as_deref())?;
         let message = Message {
             exchange: publish.exchange,
             routing_key: publish.routing_key,
@@ -50,11 +68,20 @@ impl Session {
             priority: properties.priority.unwrap_or(0),
             persistent: properties.delivery_mode == Some(2),
         };
-        self.send_out(publish, &message, &route)?;
+        if route.is_delayed() {
+            // Held back it needs the keys that its receivers must not see.
+            let whole = change_header(publish.header, &properties, false, reply_name.as_deref())?;
+            let header = whole.as_deref().unwrap_or(publish.header);
+            let delay_ms = properties.headers.and_then(delay::delay_ms).unwrap_or(0);
+            let held = delay::held(&Message { header, ..message }, delay_ms);
+            self.send_out(publish, &message, &held, &route)?;
+        } else {
+            self.send_out(publish, &message, &message, &route)?;
+        }
         match route {
             // A request is looked at each time: its reply consumer may have gone.
             Routed::Always(place) if reply_name.is_none() => self.remember(publish.channel, &message, place),
-            Routed::Always(_) | Routed::Once(..) => self.repeat = None,
+            Routed::Always(_) | Routed::Once(_) => self.repeat = None,
         }
         Ok(())
     }
@@ -77,19 +104,19 @@ impl Session {
         more: &MoreKeys<'_>,
     ) -> Result<Routed, Refusal> {
         if !more.is_empty() {
-            let (route, requesters, _) = self.find_route(publish, properties, more)?;
-            return Ok(Routed::Once(route, requesters));
+            let (once, _) = self.find_route(publish, properties, more)?;
+            return Ok(Routed::Once(once));
         }
         let version = self.shared.version();
         let routes = &mut self.channel(publish.channel)?.routes;
         if let Some(place) = routes.find(version, publish.exchange, publish.routing_key) {
             return Ok(Routed::Always(place));
         }
-        let (route, requesters, cacheable) = self.find_route(publish, properties, more)?;
+        let (once, cacheable) = self.find_route(publish, properties, more)?;
         if !cacheable {
-            return Ok(Routed::Once(route, requesters));
+            return Ok(Routed::Once(once));
         }
-        Ok(Routed::Always(self.channel(publish.channel)?.routes.put(route)))
+        Ok(Routed::Always(self.channel(publish.channel)?.routes.put(once.route)))
     }
 
     fn find_route(
@@ -97,7 +124,7 @@ impl Session {
         publish: &Publish<'_>,
         properties: &Properties<'_>,
         more: &MoreKeys<'_>,
-    ) -> Result<(Route, Vec<Arc<Requester>>, bool), Refusal> {
+    ) -> Result<(Once, bool), Refusal> {
         let mut keys = vec![text(publish.routing_key)];
         keys.extend(more.cc.iter().chain(&more.bcc));
         let query = RouteQuery {
@@ -106,10 +133,14 @@ impl Session {
             keys: &keys,
             properties: Some(properties),
             allow_internal: false,
+            is_due: false,
         };
         self.targets.clear();
         let routed = self.shared.topology().route(&query, &mut self.targets);
-        let routed = routed.map_err(|error| self.not_routed(error, query.exchange))?;
+        let mut routed = routed.map_err(|error| self.not_routed(error, query.exchange))?;
+        if publish.mandatory && self.targets.is_empty() && !self.would_be_routed(&query, &routed) {
+            routed.delays.clear();
+        }
         let mut requesters = Vec::new();
         let mut cacheable = routed.cacheable;
         if publish.exchange.is_empty() && keys.iter().any(|key| is_reply_name(key)) {
@@ -117,7 +148,16 @@ impl Session {
             // Whoever waits may be gone the next time, and the topology does not tell.
             cacheable = false;
         }
-        Ok((Arc::from(self.targets.as_slice()), requesters, cacheable))
+        let route = Arc::from(self.targets.as_slice());
+        Ok((Once { route, requesters, delays: routed.delays }, cacheable))
+    }
+
+    /// Whether somebody would get a delayed message now: who sends a mandatory one cannot be told later.
+    fn would_be_routed(&self, query: &RouteQuery<'_>, routed: &topology::Routed) -> bool {
+        let mut targets = Vec::new();
+        let query = RouteQuery { is_due: true, ..*query };
+        let found = !routed.delays.is_empty() && self.shared.topology().route(&query, &mut targets).is_ok();
+        found && !targets.is_empty()
     }
 
     fn not_routed(&self, error: RouteError, exchange: &str) -> Refusal {
@@ -138,22 +178,29 @@ impl Session {
         &mut self,
         publish: &Publish<'_>,
         message: &Message<'_>,
+        held: &Message<'_>,
         route: &Routed,
     ) -> Result<(), Refusal> {
         let channel = self.channels.get_mut(&publish.channel).ok_or_else(not_open)?;
-        let (route, requesters) = match route {
-            Routed::Always(place) => (channel.routes.at(*place).map_or(&[][..], |route| route), &[][..]),
-            Routed::Once(route, requesters) => (&**route, &**requesters),
+        let (route, requesters, delays) = match route {
+            Routed::Always(place) => {
+                (channel.routes.at(*place).map_or(&[][..], |route| route), &[][..], &[][..])
+            }
+            Routed::Once(once) => (&*once.route, &*once.requesters, &*once.delays),
         };
-        let number = channel.ledger.as_mut().map(|ledger| ledger.publish(route.len()));
+        let number = channel.ledger.as_mut().map(|ledger| ledger.publish(route.len() + delays.len()));
         let place = (publish.channel, channel.epoch);
+        for target in delays {
+            self.outgoing.append(place, *target, held.persistent, number, |records| held.put(records));
+        }
         for target in route {
             self.outgoing.append(place, *target, message.persistent, number, |records| message.put(records));
         }
         if let Some(full) = reply(requesters, message) {
             self.full.get_or_insert(full);
         }
-        if route.is_empty() && requesters.is_empty() && publish.mandatory {
+        let is_taken = !route.is_empty() || !delays.is_empty();
+        if !is_taken && requesters.is_empty() && publish.mandatory {
             self.out.returned(
                 publish.channel,
                 ReplyCode::NoRoute,
@@ -164,7 +211,7 @@ impl Session {
                 publish.body,
             );
         }
-        if route.is_empty() {
+        if !is_taken {
             self.answer_publishes(publish.channel);
         }
         if self.outgoing.bytes() > OPEN_BYTES_MAX {
@@ -248,17 +295,17 @@ fn reply(requesters: &[Arc<Requester>], message: &Message<'_>) -> Option<Full> {
     full
 }
 
-/// The header as receivers see it, when that is another one: without BCC keys, and with the name that a reply goes to.
+/// The header to be kept, when that is another one: without BCC keys, which receivers must not see, and with the name that a reply goes to.
 fn change_header(
     header: &[u8],
     properties: &Properties<'_>,
-    more: &MoreKeys<'_>,
+    drops_bcc: bool,
     reply_name: Option<&str>,
 ) -> Result<Option<Vec<u8>>, Refusal> {
-    if !more.has_bcc && reply_name.is_none() {
+    if !drops_bcc && reply_name.is_none() {
         return Ok(None);
     }
-    let headers = more.has_bcc.then(|| without_bcc(properties.headers.unwrap_or_default()));
+    let headers = drops_bcc.then(|| without_bcc(properties.headers.unwrap_or_default()));
     let reply_to = reply_name.map(str::as_bytes);
     let edit = Edit { headers: headers.as_deref(), reply_to, ..Edit::default() };
     properties::rewrite(header, &edit).map(Some).map_err(|error| error.refusal())

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicU32;
 use super::Shard;
 use crate::broker::batch::{self, Batch, Message};
 use crate::broker::dead_letter::{Death, header_after, is_cycle};
+use crate::broker::delay;
 use crate::broker::ids::{QueueId, Target};
 use crate::broker::queue::DeathReason;
 use crate::broker::topology::{QueueEntry, RouteQuery};
@@ -90,18 +91,38 @@ impl Shard {
         let mut targets = std::mem::take(&mut self.letters.targets);
         targets.clear();
         let entry = self.slots.get(&id).map(|slot| Arc::clone(&slot.entry));
-        let letter =
-            entry.as_deref().and_then(|entry| self.letter(entry, reason, record, now_ms, &mut targets));
+        let letter = entry.as_deref().and_then(|entry| match &entry.delays_for {
+            Some(exchange) => self.due_letter(entry, exchange, record, &mut targets),
+            None => self.letter(entry, reason, record, now_ms, &mut targets),
+        });
         match letter {
-            Some(letter) if !targets.is_empty() => {
-                ticket.iter().for_each(|ticket| ticket.spread(targets.len()));
+            Some(letter) if !targets.is_empty() || !letter.delays.is_empty() => {
+                ticket.iter().for_each(|ticket| ticket.spread(targets.len() + letter.delays.len()));
                 let message = letter.message(now_ms);
                 targets.iter().for_each(|target| self.letters.put(*target, &message, ticket.clone()));
+                for target in &letter.delays {
+                    self.letters.put(*target, &letter.held(&message), ticket.clone());
+                }
             }
             // Nobody wants it (RabbitMQ: a missing exchange or route drops it in silence).
             Some(_) | None => ticket.iter().for_each(|ticket| ticket.done()),
         }
         self.letters.targets = targets;
+    }
+
+    /// A message whose delay is over, as it goes on from the exchange that held it back, and where.
+    fn due_letter<'a>(
+        &self,
+        entry: &QueueEntry,
+        exchange: &str,
+        record: &'a [u8],
+        targets: &mut Vec<Target>,
+    ) -> Option<Letter<'a>> {
+        let (old, _) = batch::read(record)?;
+        let header = delay::header_when_due(old.header)?;
+        // The keys in BCC count, and are not in the new header.
+        let delays = self.route_letter(entry, exchange, old.routing_key, old.header, true, targets);
+        Some(Letter { exchange: old.exchange, key: old.routing_key, old, header, delays, is_due: true })
     }
 
     /// The message as it goes on, and where.
@@ -119,14 +140,14 @@ impl Shard {
         let death = Death { queue: &entry.name, reason, at_ms: now_ms, routing_key };
         let header = header_after(&old, &death)?;
         let key = routing_key.map_or(old.routing_key, str::as_bytes);
-        self.route_letter(entry, exchange, key, &header, targets);
+        let delays = self.route_letter(entry, exchange, key, &header, false, targets);
         if reason != DeathReason::Rejected {
             let topology = self.shared.topology();
             targets.retain(|target| {
                 topology.queue_by_id(target.id).is_some_and(|queue| !is_cycle(&header, &queue.name))
             });
         }
-        Some(Letter { exchange, key, old, header })
+        Some(Letter { exchange: exchange.as_bytes(), key, old, header, delays, is_due: false })
     }
 
     fn route_letter(
@@ -135,19 +156,26 @@ impl Shard {
         exchange: &str,
         key: &[u8],
         header: &[u8],
+        is_due: bool,
         targets: &mut Vec<Target>,
-    ) {
+    ) -> Vec<Target> {
         let properties = Properties::parse(header).unwrap_or_default();
         let mut keys = vec![std::str::from_utf8(key).unwrap_or_default()];
-        let cc = properties.headers.and_then(|headers| table::find(headers, b"CC"));
-        for (kind, item) in cc.iter().flat_map(|cc| cc.items()) {
+        let lists = [&b"CC"[..], b"BCC"].map(|name| table::find(properties.headers?, name));
+        for (kind, item) in lists.iter().flatten().flat_map(|list| list.items()) {
             keys.extend(item.get(4..).filter(|_| kind == b'S').and_then(|key| std::str::from_utf8(key).ok()));
         }
         let properties = Some(&properties);
-        let query =
-            RouteQuery { vhost: &entry.vhost, exchange, keys: &keys, properties, allow_internal: true };
+        let query = RouteQuery {
+            vhost: &entry.vhost,
+            exchange,
+            keys: &keys,
+            properties,
+            allow_internal: true,
+            is_due,
+        };
         // A missing exchange leaves no targets.
-        let _ = self.shared.topology().route_dead_letter(&query, targets);
+        self.shared.topology().route_dead_letter(&query, targets).unwrap_or_default().delays
     }
 
     pub(super) fn send_letters(&mut self) {
@@ -162,21 +190,33 @@ impl Shard {
 }
 
 struct Letter<'a> {
-    exchange: &'a str,
+    exchange: &'a [u8],
     key: &'a [u8],
     old: Message<'a>,
     header: Vec<u8>,
+    /// Where it waits for a delay that it asks for.
+    delays: Vec<Target>,
+    /// It did not die: a delay of its own is over.
+    is_due: bool,
 }
 
 impl Letter<'_> {
     fn message(&self, now_ms: u64) -> Message<'_> {
+        if self.is_due {
+            return delay::when_due(&self.old, &self.header, now_ms);
+        }
         Message {
-            exchange: self.exchange.as_bytes(),
+            exchange: self.exchange,
             routing_key: self.key,
             header: &self.header,
             enqueued_ms: now_ms,
             due_ms: None,
             ..self.old
         }
+    }
+
+    fn held<'a>(&self, message: &Message<'a>) -> Message<'a> {
+        let headers = Properties::parse(&self.header).unwrap_or_default().headers;
+        delay::held(message, headers.and_then(delay::delay_ms).unwrap_or(0))
     }
 }
