@@ -370,11 +370,13 @@ fn delays_survive_being_killed_and_end_at_their_time() {
     }
     ch.quiet();
     // A clean stop, and then what is due already when the broker comes back.
-    ch.publish(&exchange, "k", "due meanwhile").header("x-delay", 200).send();
+    ch.cancel("t").ok();
+    ch.publish(&exchange, "k", "due meanwhile").persistent().header("x-delay", 500).send();
     ch.sync();
+    drop(conn);
     broker.terminate();
     assert!(broker.await_end());
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(500));
     broker.restart();
     let conn = broker.connect();
     let ch = conn.channel(1);
