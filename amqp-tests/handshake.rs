@@ -11,9 +11,14 @@ const LOGIN_REFUSED: &str = "ACCESS_REFUSED - Login was refused using authentica
 // behaviours 1-3
 #[test]
 fn foreign_protocol_headers_are_answered_with_ours() {
-    for hello in
-        [&b"GET / HTTP/1.1\r\n\r\n"[..], b"XXXXXXXX", b"AMQP\x00\x00\x09\x02", b"AMQP\x01\x01\x00\x0A"]
-    {
+    for hello in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        b"XXXXXXXX",
+        b"AMQP\x00\x00\x09\x02",
+        b"AMQP\x01\x01\x00\x0A",
+        b"AMQP\x01\x01\x08\x00",
+        b"AMQP\x00\x01\x00\x00",
+    ] {
         let conn = Dial::shared().tcp();
         conn.raw(hello);
         match conn.next(0) {
@@ -114,6 +119,17 @@ fn amqplain_and_other_locales_are_accepted() {
     let login = Encoder::default().table(&table([("LOGIN", "guest".into()), ("PASSWORD", "guest".into())]));
     let_in("AMQPLAIN", &login.0[4..], "en_US");
     let_in("PLAIN", b"\0guest\0guest", "fr_FR");
+}
+
+// behaviours 8, 11
+#[test]
+fn a_wrong_password_by_amqplain_is_refused_in_its_name() {
+    let wrong = table([("LOGIN", "guest".into()), ("PASSWORD", "wrong".into())]);
+    let dial = Dial::shared();
+    let conn = dial.greeted();
+    conn.next(0).method().is((10, 10));
+    conn.start_ok("AMQPLAIN", &Encoder::default().table(&wrong).0[4..], "en_US", &dial.capabilities);
+    conn.expect_close(403, (0, 0), &LOGIN_REFUSED.replace("PLAIN", "AMQPLAIN"));
 }
 
 // behaviour 13: RabbitMQ 3.10 refuses this

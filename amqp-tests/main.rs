@@ -12,6 +12,7 @@
 
 mod support;
 
+mod endings;
 mod frames;
 mod handshake;
 

@@ -44,6 +44,10 @@ impl Broker {
 
     /// The same with a configuration file of this text.
     pub(crate) fn own_with(config: &str) -> Option<Self> {
+        Self::own_at("127.0.0.1:0", config)
+    }
+
+    fn may_own() -> bool {
         if external().is_some() {
             // Not by a macro: those of a test that passes are not shown.
             let test = std::thread::current().name().unwrap_or("a test").to_owned();
@@ -51,9 +55,14 @@ impl Broker {
                 std::io::stderr(),
                 "left out: {test} restarts its broker, WARREN_TEST_ADDR is not ours"
             );
-            return None;
+            return false;
         }
-        Some(Self::start(config))
+        true
+    }
+
+    /// The same, listening where it is told to.
+    pub(crate) fn own_at(bind: &str, config: &str) -> Option<Self> {
+        Self::may_own().then(|| Self::start_at(bind, config))
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -110,9 +119,13 @@ impl Broker {
     }
 
     fn start(config: &str) -> Self {
+        Self::start_at("127.0.0.1:0", config)
+    }
+
+    fn start_at(bind: &str, config: &str) -> Self {
         let dir = TempDir::with_prefix("warren-test-").expect("a temporary directory");
         std::fs::write(dir.path().join("warren.toml"), config).expect("a configuration file");
-        let (child, address) = spawn(&dir, "127.0.0.1:0");
+        let (child, address) = spawn(&dir, bind);
         let watchdog = watch(child.id(), &dir);
         Self { child, watchdog, address, dir }
     }

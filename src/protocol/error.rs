@@ -4,6 +4,12 @@ use std::fmt;
 
 use super::reply_code::ReplyCode;
 
+/// The longest reply text: a short string (AMQP 0-9-1, section 4.2.5.3).
+const TEXT_BYTES_MAX: usize = 255;
+
+/// The end of a text that was too long.
+const CUT: &str = "...";
+
 /// What a refusal ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -38,15 +44,18 @@ impl Refusal {
         Self { scope: Scope::Connection, code, text: text.into() }
     }
 
-    /// The reply text as RabbitMQ words it: `NAME - text`, cut to a short string.
+    /// The reply text as RabbitMQ words it: `NAME - text`, cut to a short string, which three dots show.
     #[must_use]
     pub fn reply_text(&self) -> String {
         let mut text = format!("{} - {}", self.code.name(), self.text);
-        let mut end = text.len().min(255);
-        while !text.is_char_boundary(end) {
-            end -= 1;
+        if text.len() > TEXT_BYTES_MAX {
+            let mut end = TEXT_BYTES_MAX - CUT.len();
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            text.truncate(end);
+            text.push_str(CUT);
         }
-        text.truncate(end);
         text
     }
 }

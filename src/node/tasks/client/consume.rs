@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::declare::{generate, unimplemented};
 use super::session::Session;
-use crate::broker::arguments::{integer, object_text, type_name};
+use crate::broker::arguments::{QueueType, integer, object_text, type_name};
 use crate::broker::batch;
 use crate::broker::channel::consumers::Consumer;
 use crate::broker::channel::unacked::Source;
@@ -147,6 +147,7 @@ impl Session {
     async fn get(&mut self, number: u16, get: &basic::Get) -> Result<(), Refusal> {
         let name = self.queue_name(number, get.queue.as_str())?;
         let entry = self.find_queue(name)?;
+        check_getting(&entry)?;
         let target = entry.target();
         let no_ack = get.no_ack;
         let answer = self.shared.ask(target, |reply| ShardInput::Get(entry.id, no_ack, reply)).await;
@@ -212,6 +213,19 @@ fn not_consuming(reason: NotConsuming, entry: &QueueEntry) -> Refusal {
             Refusal::channel(ReplyCode::AccessRefused, text)
         }
     }
+}
+
+/// RabbitMQ's quorum queues let nobody get beside a single active consumer.
+fn check_getting(entry: &QueueEntry) -> Result<(), Refusal> {
+    if entry.settings.queue_type != QueueType::Quorum || !entry.settings.single_active_consumer {
+        return Ok(());
+    }
+    let text = format!(
+        "cannot obtain access to locked queue '{}' in vhost '{}'. basic.get operations are not supported by quorum \
+         queues with single active consumer",
+        entry.name, entry.vhost
+    );
+    Err(Refusal::channel(ReplyCode::ResourceLocked, text))
 }
 
 fn no_queue(entry: &QueueEntry) -> Refusal {
