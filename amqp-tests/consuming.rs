@@ -77,8 +77,13 @@ fn get_is_served_beside_an_exclusive_consumer() {
     let conn = Conn::open();
     let ch = conn.channel(1);
     let queue = ch.temp_queue();
+    ch.qos(0, 1, false).ok();
     ch.consume(&queue, "a").exclusive().ok();
     assert!(ch.get(&queue).is_none());
+    ch.put(&queue, "consumed");
+    ch.put(&queue, "got");
+    assert_eq!(ch.delivery().text(), "consumed");
+    assert_eq!(conn.channel(2).get_soon(&queue).text(), "got");
 }
 
 // behaviour 151
@@ -225,6 +230,45 @@ fn a_single_active_consumer_has_a_successor() {
     served_by(ch, "c");
     let text = in_exclusive_use(&queue);
     ch.consume(&queue, "x").exclusive().expect_close(403, (60, 20), &text);
+}
+
+// behaviour 156: as RabbitMQ 4 does
+#[test]
+fn the_successor_of_a_single_active_consumer_has_the_highest_priority() {
+    let conn = Conn::open();
+    let (ch, other) = (conn.channel(1), Conn::open());
+    let queue = unique("q");
+    ch.queue_declare(&queue).auto_delete().arg("x-single-active-consumer", true).ok();
+    other.channel(1).consume(&queue, "first").ok();
+    ch.consume(&queue, "low").arg("x-priority", 1).ok();
+    ch.consume(&queue, "high").arg("x-priority", 5).ok();
+    ch.consume(&queue, "high too").arg("x-priority", 5).ok();
+    ch.put(&queue, "m");
+    assert_eq!(other.unopened(1).delivery().consumer_tag, "first");
+    other.vanish();
+    for tag in ["high", "high too", "low"] {
+        let got = ch.delivery();
+        assert_eq!((&*got.consumer_tag, got.redelivered), (tag, true));
+        ch.cancel(tag).ok();
+        ch.reject(got.tag).requeue().send();
+    }
+}
+
+// behaviour 157
+#[test]
+fn get_is_not_served_by_a_quorum_queue_with_a_single_active_consumer() {
+    let conn = Conn::open();
+    let ch = conn.channel(1);
+    let queue = unique("q");
+    let declare = ch.queue_declare(&queue).durable().arg("x-queue-type", "quorum");
+    declare.arg("x-single-active-consumer", true).ok();
+    let text = format!(
+        "RESOURCE_LOCKED - cannot obtain access to locked queue '{queue}' in vhost '/'. basic.get operations are \
+         not supported by quorum queues with single active consumer"
+    );
+    ch.basic_get(&queue).expect_close(405, (60, 70), &text);
+    ch.open().ok();
+    ch.queue_delete(&queue).ok();
 }
 
 // behaviour 159

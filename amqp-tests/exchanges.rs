@@ -179,6 +179,45 @@ fn an_auto_delete_exchange_goes_with_its_last_binding() {
     gone(ch);
 }
 
+// behaviour 76: the destination may be an exchange
+#[test]
+fn an_auto_delete_exchange_goes_with_its_last_exchange_binding() {
+    let conn = Conn::open();
+    let ch = conn.channel(1);
+    for end in ["unbind", "delete"] {
+        let (source, target) = (unique("x"), ch.temp_exchange("fanout"));
+        ch.exchange_declare(&source, "direct").auto_delete().ok();
+        ch.exchange_bind(&source, "amq.direct", &source).ok();
+        ch.exchange_unbind(&source, "amq.direct", &source).ok();
+        ch.exchange_declare(&source, "direct").passive().ok(); // a binding to it does not count
+        ch.exchange_bind(&target, &source, "a").ok();
+        match end {
+            "unbind" => drop(ch.exchange_unbind(&target, &source, "a").ok()),
+            _ => drop(ch.exchange_delete(&target).ok()),
+        }
+        ch.exchange_declare(&source, "direct").passive().expect_close(404, (40, 10), &missing(&source));
+        ch.open().ok();
+        ch.exchange_delete(&target).ok();
+    }
+}
+
+// behaviour 76
+#[test]
+fn auto_delete_exchanges_in_a_row_go_together() {
+    let conn = Conn::open();
+    let ch = conn.channel(1);
+    let (first, second, queue) = (unique("x"), unique("x"), ch.temp_queue());
+    ch.exchange_declare(&first, "fanout").auto_delete().ok();
+    ch.exchange_declare(&second, "fanout").auto_delete().ok();
+    ch.exchange_bind(&second, &first, "").ok();
+    ch.queue_bind(&queue, &second, "").ok();
+    ch.queue_delete(&queue).ok();
+    for name in [&first, &second] {
+        ch.exchange_declare(name, "fanout").passive().expect_close(404, (40, 10), &missing(name));
+        ch.open().ok();
+    }
+}
+
 // behaviour 77
 #[test]
 fn line_breaks_are_taken_out_of_names() {

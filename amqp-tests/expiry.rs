@@ -100,6 +100,24 @@ fn a_time_to_live_of_zero_is_now_or_never() {
     assert_eq!(ch.delivery().text(), "now");
 }
 
+// behaviour 185
+#[test]
+fn what_lives_no_time_and_finds_nobody_is_dead_lettered() {
+    let conn = Conn::open();
+    let ch = conn.channel(1);
+    let target = ch.temp_queue();
+    let queue = delay_queue(ch, &target);
+    ch.publish("", &queue, "dead").expiration("0").send();
+    let dead = ch.pull_soon(&target);
+    assert_eq!((&*dead.text(), dead.props.header("x-first-death-reason").text()), ("dead", "expired"));
+    ch.qos(0, 1, false).ok();
+    ch.consume(&queue, "t").ok();
+    ch.publish("", &queue, "taken").expiration("0").send();
+    ch.publish("", &queue, "nobody has room").expiration("0").send();
+    assert_eq!(ch.delivery().text(), "taken");
+    assert_eq!(ch.pull_soon(&target).text(), "nobody has room");
+}
+
 // behaviour 186: differs from RabbitMQ on purpose
 #[test]
 fn a_message_expires_behind_a_longer_lived_one() {

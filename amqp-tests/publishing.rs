@@ -193,6 +193,36 @@ fn cc_and_bcc_must_be_arrays() {
     ch.publish("", "q", "m").header("BCC", 5).expect_close(406, text);
 }
 
+// behaviour 126
+#[test]
+fn of_cc_only_strings_count_and_one_queue_gets_one_copy() {
+    let conn = Conn::open();
+    let ch = conn.channel(1);
+    let [main, other] = [(); 2].map(|()| ch.temp_queue());
+    let keys: Vec<Value> = vec![5.into(), (&other).into(), Value::Void, (&main).into(), (&other).into()];
+    ch.publish("", &main, "m").header("CC", keys.clone()).header("BCC", Value::Array(Vec::new())).send();
+    ch.sync();
+    for queue in [&main, &other] {
+        let got = ch.pull_soon(queue);
+        assert_eq!(got.props.headers, Some(table([("CC", keys.clone().into())])));
+        assert!(ch.pull(queue).is_none());
+    }
+}
+
+// behaviours 119, 126
+#[test]
+fn a_cc_key_alone_counts_as_a_route() {
+    let conn = Conn::open();
+    let ch = conn.channel(1);
+    let queue = ch.temp_queue();
+    let list = |name: &str| Value::Array(vec![name.into()]);
+    ch.publish("", &unique("nobody"), "m").header("CC", list(&queue)).mandatory().send();
+    assert_eq!(ch.pull_soon(&queue).text(), "m");
+    ch.quiet();
+    ch.publish("", &unique("nobody"), "m").header("BCC", list("nobody")).mandatory().send();
+    ch.method().is((60, 50));
+}
+
 // behaviour 128
 #[test]
 fn bodies_of_many_megabytes_pass() {

@@ -124,6 +124,21 @@ fn unacked_gets_count_towards_a_global_limit() {
     assert_eq!(drain(ch).len(), 1);
 }
 
+// behaviour 172: as RabbitMQ 4 does
+#[test]
+fn a_global_limit_holds_for_quorum_queues_too() {
+    let conn = Conn::open();
+    let ch = conn.channel(1);
+    let queue = unique("q");
+    ch.queue_declare(&queue).durable().arg("x-queue-type", "quorum").ok();
+    ch.qos(0, 2, true).ok();
+    ch.consume(&queue, "a").ok();
+    ch.consume(&queue, "b").ok();
+    fill(ch, &queue, 5);
+    assert_eq!(drain(ch).len(), 2);
+    ch.queue_delete(&queue).ok();
+}
+
 // behaviour 169
 #[test]
 fn settling_frees_a_place() {

@@ -143,3 +143,70 @@ fn a_classic_queue_is_the_same_as_one_without_a_type() {
     let queue = ch.temp_queue();
     ch.queue_declare(&queue).exclusive().arg("x-queue-type", "classic").ok();
 }
+
+// behaviour 103
+#[test]
+fn a_classic_queue_cannot_be_declared_again_as_quorum() {
+    let conn = Conn::open();
+    let ch = conn.channel(1);
+    let name = unique("q");
+    ch.queue_declare(&name).durable().ok();
+    let tail = "received the value 'quorum' of type 'longstr' but current is none";
+    let text = inequivalent("x-queue-type", &name, tail);
+    ch.queue_declare(&name).durable().arg("x-queue-type", "quorum").expect_close(406, (50, 10), &text);
+    ch.open().ok();
+    ch.queue_delete(&name).ok();
+    ch.queue_declare(&name).durable().arg("x-queue-type", "quorum").ok();
+    let tail = "received 'classic' but current is 'quorum'";
+    let text = inequivalent("x-queue-type", &name, tail);
+    ch.queue_declare(&name).durable().arg("x-queue-type", "classic").expect_close(406, (50, 10), &text);
+    ch.open().ok();
+    ch.queue_delete(&name).ok();
+}
+
+// behaviour 105
+#[test]
+fn a_quorum_queue_is_durable_and_not_exclusive() {
+    let conn = Conn::open();
+    let ch = conn.channel(1);
+    let name = unique("q");
+    let quorum = || ch.queue_declare(&name).arg("x-queue-type", "quorum");
+    let text = |property: &str| {
+        format!("PRECONDITION_FAILED - invalid property '{property}' for queue '{name}' in vhost '/'")
+    };
+    quorum().expect_close(406, (50, 10), &text("non-durable"));
+    ch.open().ok();
+    quorum().durable().exclusive().expect_close(406, (50, 10), &text("exclusive-owner"));
+    ch.open().ok();
+    quorum().durable().auto_delete().expect_close(406, (50, 10), &text("auto-delete"));
+    ch.open().ok();
+    quorum().durable().ok();
+    quorum().durable().ok();
+    ch.queue_delete(&name).ok();
+}
+
+// behaviours 93, 94: each argument that a queue knows
+#[test]
+fn every_known_argument_is_compared() {
+    let conn = Conn::open();
+    let ch = conn.channel(1);
+    for (arg, first, second) in [
+        ("x-expires", Value::I32(60_000), Value::I32(70_000)),
+        ("x-max-length", Value::I32(1), Value::I64(2)),
+        ("x-max-length-bytes", Value::I32(1), Value::I32(2)),
+        ("x-max-priority", Value::I32(1), Value::I32(2)),
+        ("x-overflow", "drop-head".into(), "reject-publish".into()),
+        ("x-single-active-consumer", true.into(), false.into()),
+        ("x-delivery-limit", Value::I32(1), Value::I32(2)),
+    ] {
+        let name = unique("q");
+        ch.queue_declare(&name).exclusive().arg(arg, first.clone()).ok();
+        ch.queue_declare(&name).exclusive().arg(arg, first).ok();
+        let text = inequivalent(arg, &name, "received '...");
+        ch.queue_declare(&name).exclusive().arg(arg, second).expect_close(406, (50, 10), &text);
+        ch.open().ok();
+        let text = inequivalent(arg, &name, "received none but current is the value '...");
+        ch.queue_declare(&name).exclusive().expect_close(406, (50, 10), &text);
+        ch.open().ok();
+    }
+}

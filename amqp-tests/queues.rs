@@ -114,9 +114,31 @@ fn an_exclusive_queue_is_locked_to_its_connection() {
     other.channel(7).queue_purge(&name).expect_close(405, (50, 30), &text);
     other.channel(8).queue_delete(&name).expect_close(405, (50, 40), &text);
     other.channel(9).put(&name, "let in");
+    ch.queue_bind(&name, "amq.direct", &name).ok();
+    other.channel(10).queue_unbind(&name, "amq.direct", &name).expect_close(405, (50, 50), &text);
+    other.channel(11).queue_unbind(&name, "amq.direct", "never").ok();
     let second = owner.channel(2);
     assert_eq!(second.pull_soon(&name).text(), "let in");
     second.queue_declare(&name).exclusive().ok();
+}
+
+// behaviour 97
+#[test]
+fn durable_does_not_count_on_an_exclusive_queue() {
+    let conn = Conn::open();
+    let ch = conn.channel(1);
+    for durable in [false, true] {
+        let name = unique("q");
+        let declare = || ch.queue_declare(&name).exclusive();
+        if durable {
+            declare().durable().ok()
+        } else {
+            declare().ok()
+        };
+        declare().ok();
+        declare().durable().ok();
+        ch.queue_delete(&name).ok();
+    }
 }
 
 // behaviours 97, 263

@@ -189,6 +189,70 @@ fn a_global_prefetch_may_be_raised_while_consuming() {
     }
 }
 
+// behaviour 265: how Celery asks all its workers
+#[test]
+fn a_broadcast_reaches_every_worker_and_their_answers_come_back() {
+    let asking = Conn::open();
+    let ch = asking.channel(1);
+    let (control, answers) = (unique("pidbox"), unique("reply.pidbox"));
+    ch.exchange_declare(&control, "fanout").auto_delete().ok();
+    ch.exchange_declare(&answers, "direct").auto_delete().ok();
+    let inbox = |ch: Channel<'_>, exchange: &str, key: &str| {
+        let queue = unique("inbox");
+        ch.queue_declare(&queue).auto_delete().arg("x-expires", 10_000).arg("x-message-ttl", 300_000).ok();
+        ch.queue_bind(&queue, exchange, key).ok();
+        ch.consume(&queue, "t").no_ack().ok();
+        queue
+    };
+    let key = unique("ticket");
+    let reply_queue = inbox(ch, &answers, &key);
+    let workers: Vec<_> = (0..3).map(|_| Conn::open()).collect();
+    let inboxes: Vec<_> = workers.iter().map(|conn| inbox(conn.channel(1), &control, "")).collect();
+    ch.publish(&control, "", "ping").send();
+    for (n, conn) in workers.iter().enumerate() {
+        let worker = conn.unopened(1);
+        assert_eq!(worker.delivery().text(), "ping");
+        worker.publish(&answers, &key, format!("pong {n}")).send();
+    }
+    let mut pongs = ch.texts(3);
+    pongs.sort();
+    assert_eq!(pongs, ["pong 0", "pong 1", "pong 2"]);
+    workers.into_iter().for_each(Conn::vanish);
+    let observer = asking.channel(2);
+    inboxes.iter().for_each(|queue| observer.await_gone(queue));
+    let text = format!("NOT_FOUND - no exchange '{control}' in vhost '/'");
+    observer.exchange_declare(&control, "fanout").passive().expect_close(404, (40, 10), &text);
+    assert_eq!(ch.counts(&reply_queue), (0, 1));
+}
+
+// behaviour 264
+#[test]
+fn ten_thousand_queues_that_came_and_went_leave_nothing() {
+    let Some(broker) = Broker::own() else { return };
+    let conn = broker.connect();
+    let ch = conn.channel(1);
+    let round = || {
+        let names: Vec<_> = (0..1000).map(|n| format!("queue {n}")).collect();
+        for (n, name) in names.iter().enumerate() {
+            let call = ch.queue_declare(name).nowait();
+            let call = if n % 10 == 0 { call.durable() } else { call };
+            call.send();
+            ch.queue_bind(name, "amq.topic", &format!("{n}.#")).nowait().send();
+            ch.put(name, "m");
+        }
+        ch.sync();
+        names.iter().for_each(|name| ch.queue_delete(name).nowait().send());
+        ch.sync();
+        ch.publish("amq.topic", "7.x", "m").mandatory().send();
+        ch.method().is((60, 50));
+    };
+    (0..3).for_each(|_| round());
+    let before = broker.resident_bytes();
+    (0..7).for_each(|_| round());
+    let grown = broker.resident_bytes().saturating_sub(before) >> 20;
+    assert!(grown < 10, "{grown} MiB more after 7000 more queues");
+}
+
 // behaviour 266
 #[test]
 fn names_freed_by_a_close_are_free_at_once() {

@@ -143,6 +143,40 @@ fn headers_match_as_the_table_says() {
     ch.exchange_delete(&exchange).ok();
 }
 
+// behaviour 219: as RabbitMQ 4 does
+#[test]
+fn numbers_are_equal_in_any_width_and_not_to_floats_or_strings() {
+    let conn = Conn::open();
+    let ch = conn.channel(1);
+    let exchange = ch.temp_exchange("headers");
+    let of = |value: Value| Some(table([("a", value)]));
+    let messages = [
+        ("i8", of(Value::I8(1))),
+        ("u8", of(Value::U8(1))),
+        ("i16", of(Value::I16(1))),
+        ("u16", of(Value::U16(1))),
+        ("u32", of(Value::U32(1))),
+        ("i64", of(Value::I64(1))),
+        ("f32", of(Value::F32(1.0))),
+        ("f64", of(Value::F64(1.0))),
+        ("text", of("1".into())),
+        ("true", of(true.into())),
+    ];
+    let cases = [
+        (Value::I32(1), "i8 u8 i16 u16 u32 i64"),
+        (Value::F64(1.0), "f32 f64"),
+        ("1".into(), "text"),
+        (true.into(), "true"),
+    ];
+    for (value, wanted) in cases {
+        let queue = ch.temp_queue();
+        ch.queue_bind(&queue, &exchange, "").arg("a", value.clone()).ok();
+        assert_eq!(arrivals(ch, &exchange, &queue, &messages).join(" "), wanted, "binding {value:?}");
+        ch.queue_delete(&queue).ok();
+    }
+    ch.exchange_delete(&exchange).ok();
+}
+
 // behaviour 220
 #[test]
 fn a_bad_x_match_is_refused() {
