@@ -93,7 +93,7 @@ fn nothing_is_left_behind() {
 
 #[test]
 fn what_the_readme_names_exists() {
-    let folders = ["scripts/", "config/", "examples/", "amqp-tests/", "src/", "tests/", ".ci/"];
+    let folders = ["scripts/", "config/", "docs/", "examples/", "amqp-tests/", "src/", "tests/", ".ci/"];
     let readme = read(&root().join("README.md"));
     let words = readme.split(|c: char| !(c.is_ascii_alphanumeric() || "/._-".contains(c)));
     let paths = words.map(|word| word.trim_start_matches("./").trim_end_matches('.'));
@@ -127,7 +127,9 @@ fn the_code_map_names_every_layer_that_exists() {
 
 #[test]
 fn scripts_can_be_executed() {
-    for script in ["scripts/run", "scripts/test", "scripts/check", "scripts/bench", ".ci/run"] {
+    for script in
+        ["scripts/run", "scripts/test", "scripts/check", "scripts/bench", "scripts/behaviours", ".ci/run"]
+    {
         let path = root().join(script);
         let mode = fs::metadata(&path).unwrap_or_else(|problem| panic!("{script}: {problem}")).permissions();
         assert!(mode.mode() & 0o111 != 0, "{script} is not executable");
