@@ -166,11 +166,15 @@ fn tune_ok_outside_the_offer_is_refused() {
     }
 }
 
-// behaviour 14
+// behaviour 14: RabbitMQ 4 wants 8192 at least
 #[test]
 fn the_smallest_frame_size_is_accepted() {
-    let conn = Dial { frame_max: 8192, ..Dial::shared() }.open();
-    conn.channel(1).sync();
+    let conn = Dial { frame_max: 4096, ..Dial::shared() }.open();
+    let ch = conn.channel(1);
+    let queue = ch.temp_queue();
+    ch.put(&queue, [7; 10_000]);
+    assert_eq!(ch.pull_soon(&queue).body, [7; 10_000]);
+    assert!(conn.frame_size_max_seen() <= 4096, "a frame of {} octets", conn.frame_size_max_seen());
 }
 
 // behaviour 16

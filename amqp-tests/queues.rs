@@ -292,16 +292,32 @@ fn an_unused_queue_expires_and_use_keeps_it() {
     consumer.consume(&consumed, "t").ok();
     for round in 0..8 {
         conn.heartbeats_within(Duration::from_millis(300)); // an interval well under the 1500 ms
-        if round % 2 == 0 {
-            ch.get(&asked);
-        } else {
-            ch.queue_declare(&asked).arg("x-expires", 1500).ok();
+        match round % 3 {
+            0 => drop(ch.get(&asked)),
+            1 => drop(ch.queue_declare(&asked).arg("x-expires", 1500).ok()),
+            _ => drop(ch.counts(&asked)),
         }
     }
-    ch.await_gone(&unused);
+    ch.queue_declare(&unused).passive().expect_close(404, (50, 10), &missing(&unused));
+    ch.open().ok();
     assert_eq!(ch.counts(&consumed), (0, 1));
     consumer.cancel("t").ok();
     ch.queue_declare(&asked).arg("x-expires", 1500).ok();
+}
+
+// behaviour 114: a passive declare is a use, too
+#[test]
+fn asking_for_a_queue_keeps_it() {
+    let conn = Conn::open();
+    let ch = conn.channel(1);
+    let queue = unique("q");
+    ch.queue_declare(&queue).arg("x-expires", 1200).ok();
+    for _ in 0..8 {
+        conn.heartbeats_within(Duration::from_millis(250));
+        ch.counts(&queue);
+    }
+    conn.heartbeats_within(Duration::from_millis(1700));
+    ch.queue_declare(&queue).passive().expect_close(404, (50, 10), &missing(&queue));
 }
 
 // behaviour 114

@@ -118,8 +118,8 @@ pub(crate) enum ShardInput {
     Command(QueueId, queue::Command),
     /// A queue exists from now on.
     Create(Arc<QueueEntry>),
-    /// Counts of a queue; `true` when that is a use of the queue.
-    Stat(QueueId, bool, oneshot::Sender<Option<Counts>>),
+    /// Counts of a queue, for a declare: that is a use of the queue.
+    Stat(QueueId, oneshot::Sender<Option<Counts>>),
     /// A consumer begins.
     Consume(QueueId, Box<ConsumerSpec>, Arc<ClientLink>, oneshot::Sender<Result<(), NotConsuming>>),
     /// A consumer is given nothing more; answered when that is so.

@@ -165,9 +165,8 @@ impl Session {
             };
             let applied = self.change(command).await?;
             let Some(entry) = applied.outcome.queue else { continue };
-            let is_use = !declare.passive;
-            let counts =
-                self.shared.ask(entry.target(), |reply| ShardInput::Stat(entry.id, is_use, reply)).await;
+            // A passive declare is a use as well, as in RabbitMQ: it renews `x-expires`.
+            let counts = self.shared.ask(entry.target(), |reply| ShardInput::Stat(entry.id, reply)).await;
             let Some(counts) = counts.ok_or_else(stopping)? else { continue };
             self.channel(number)?.last_queue = Some(entry.name.to_string());
             let ok = queue::DeclareOk {

@@ -20,7 +20,7 @@ impl Shard {
                 let queue = Queue::new(options_of(&entry), now_ms);
                 self.insert(entry, queue);
             }
-            ShardInput::Stat(id, is_use, reply) => answer(reply, self.stat(id, is_use, now_ms)),
+            ShardInput::Stat(id, reply) => answer(reply, self.stat(id, now_ms)),
             ShardInput::Consume(id, spec, client, reply) => {
                 answer(reply, self.consume(id, *spec, client, now_ms));
             }
@@ -80,10 +80,8 @@ impl Shard {
         }
     }
 
-    fn stat(&mut self, id: QueueId, is_use: bool, now_ms: u64) -> Option<Counts> {
-        if is_use {
-            self.apply(id, Command::Touch, now_ms)?;
-        }
+    fn stat(&mut self, id: QueueId, now_ms: u64) -> Option<Counts> {
+        self.apply(id, Command::Touch, now_ms)?;
         self.slots.get(&id).map(|slot| slot.queue.counts())
     }
 
