@@ -143,6 +143,23 @@ fn a_client_without_the_capability_is_not_told_of_the_end() {
     ch.quiet();
 }
 
+// behaviour 164
+#[test]
+fn consumers_over_the_configured_number_are_refused() {
+    let Some(broker) = Broker::own_with("[limits]\nchannel_consumers_max = 2\n") else { return };
+    let conn = broker.connect();
+    let (ch, other) = (conn.channel(1), conn.channel(2));
+    let queue = ch.temp_queue();
+    for tag in ["a", "b"] {
+        ch.consume(&queue, tag).ok();
+        other.consume(&queue, tag).ok();
+    }
+    ch.cancel("a").ok();
+    ch.consume(&queue, "c").ok();
+    let text = "NOT_ALLOWED - reached maximum (2) of consumers per channel";
+    ch.consume(&queue, "d").expect_conn_close(530, (60, 20), text);
+}
+
 // behaviour 153
 #[test]
 fn no_local_is_ignored() {

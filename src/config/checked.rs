@@ -56,6 +56,8 @@ pub struct Listener {
 pub struct Limits {
     /// Channels on one connection (`connection.tune`).
     pub channel_max: u16,
+    /// Consumers on one channel; 0 is no limit.
+    pub channel_consumers_max: usize,
     /// Bytes of one frame (`connection.tune`).
     pub frame_max_bytes: u32,
     /// Seconds between heartbeats (`connection.tune`); 0 is none.
@@ -210,6 +212,11 @@ impl Check<'_> {
         let in_memory = 64 << 10..=1 << 30;
         Ok(Limits {
             channel_max: self.number("limits.channel_max", raw.channel_max, 1..=65_535)?,
+            channel_consumers_max: self.number(
+                "limits.channel_consumers_max",
+                raw.channel_consumers_max,
+                0..=1_000_000,
+            )?,
             frame_max_bytes: self.number("limits.frame_max_bytes", raw.frame_max_bytes, 8192..=1 << 30)?,
             heartbeat_s: self.number("limits.heartbeat_s", raw.heartbeat_s, 0..=65_535)?,
             message_bytes_max: self.number(

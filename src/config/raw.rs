@@ -52,6 +52,7 @@ impl Default for Listener {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Limits {
     pub channel_max: i64,
+    pub channel_consumers_max: i64,
     pub frame_max_bytes: i64,
     pub heartbeat_s: i64,
     pub message_bytes_max: i64,
@@ -63,6 +64,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             channel_max: 2047,
+            channel_consumers_max: 0,
             frame_max_bytes: 128 << 10,
             heartbeat_s: 60,
             message_bytes_max: 128 << 20,

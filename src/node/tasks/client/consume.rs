@@ -74,6 +74,11 @@ impl Session {
             let text = format!("attempt to reuse consumer tag '{tag}'");
             return Err(Refusal::connection(ReplyCode::NotAllowed, text));
         }
+        let (has, most) = (channel.consumers.len(), self.shared.config.limits.channel_consumers_max);
+        if most > 0 && has >= most {
+            let text = format!("reached maximum ({most}) of consumers per channel");
+            return Err(Refusal::connection(ReplyCode::NotAllowed, text));
+        }
         if name == REPLY_TO {
             return self.consume_replies(number, tag, &consume);
         }
