@@ -39,6 +39,7 @@ mod delivery_limit;
 mod expiry;
 mod limits;
 
+mod alarms;
 mod backpressure;
 mod lapin_example;
 mod load;

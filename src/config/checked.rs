@@ -21,6 +21,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[memory]`
     pub memory: Memory,
+    /// `[disk]`
+    pub disk: Disk,
     /// `[log]`
     pub log: Log,
     /// `[security]`
@@ -70,11 +72,20 @@ pub struct Limits {
     pub mailbox_bytes: usize,
 }
 
-/// What queues may hold in memory.
+/// What may be in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
     /// Bytes of bodies over all queues; more goes to disk.
     pub messages_bytes: u64,
+    /// Bytes of the whole process from which on publishers are blocked; 0 is a share of the machine's memory.
+    pub limit_bytes: u64,
+}
+
+/// What must be left of the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Bytes free where the data lies; with fewer, publishers are blocked.
+    pub free_bytes_min: u64,
 }
 
 /// The node's log.
@@ -172,6 +183,7 @@ impl Check<'_> {
             listener: self.listener(&raw.listener)?,
             limits: self.limits(&raw.limits)?,
             memory: self.memory(&raw.memory)?,
+            disk: self.disk(&raw.disk)?,
             log: self.log(&raw.log)?,
             security: self.security(raw.security)?,
             logging: self.logging(raw.logging)?,
@@ -231,7 +243,13 @@ impl Check<'_> {
 
     fn memory(&self, raw: &raw::Memory) -> Result<Memory, ConfigError> {
         let messages_bytes = self.number("memory.messages_bytes", raw.messages_bytes, 1 << 20..=1 << 40)?;
-        Ok(Memory { messages_bytes })
+        let limit_bytes = self.number("memory.limit_bytes", raw.limit_bytes, 0..=1 << 40)?;
+        Ok(Memory { messages_bytes, limit_bytes })
+    }
+
+    fn disk(&self, raw: &raw::Disk) -> Result<Disk, ConfigError> {
+        let free_bytes_min = self.number("disk.free_bytes_min", raw.free_bytes_min, 0..=1 << 50)?;
+        Ok(Disk { free_bytes_min })
     }
 
     fn log(&self, raw: &raw::Log) -> Result<Log, ConfigError> {

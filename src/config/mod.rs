@@ -10,7 +10,7 @@ mod checked;
 mod error;
 mod raw;
 
-pub use checked::{Config, Limits, Listener, Log, LogFormat, Logging, Memory, Node, Security};
+pub use checked::{Config, Disk, Limits, Listener, Log, LogFormat, Logging, Memory, Node, Security};
 pub use error::ConfigError;
 
 #[cfg(test)]

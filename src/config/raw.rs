@@ -12,6 +12,7 @@ pub(super) struct Raw {
     pub listener: Listener,
     pub limits: Limits,
     pub memory: Memory,
+    pub disk: Disk,
     pub log: Log,
     pub security: Security,
     pub logging: Logging,
@@ -79,11 +80,25 @@ impl Default for Limits {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Memory {
     pub messages_bytes: i64,
+    pub limit_bytes: i64,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { messages_bytes: 48 << 20 }
+        Self { messages_bytes: 48 << 20, limit_bytes: 0 }
+    }
+}
+
+/// `[disk]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Disk {
+    pub free_bytes_min: i64,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self { free_bytes_min: 256 << 20 }
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) enum ClientInput {
     Reply { channel: u16, consumer: ConsumerId, record: Vec<u8> },
     /// Declarations became durable.
     MetaSynced,
+    /// The machine is short of nothing any more.
+    AlarmsOver,
     /// The node stops.
     Stopping,
 }

@@ -5,16 +5,19 @@
 //! - `shared`, `links`, `mailbox`: what tasks share, what they send each other, and how
 //! - `tasks`: everything that runs on its own
 //! - `replies`: who waits for direct replies
+//! - `resource_alarm`, `machine`: what the machine is short of, and how that is measured
 //! - `clock`, `auth`, `names`: time, passwords, made-up names
 
 mod alarm;
 mod auth;
 mod clock;
 mod links;
+mod machine;
 mod mailbox;
 mod names;
 mod recover;
 mod replies;
+mod resource_alarm;
 mod shared;
 mod start;
 mod tasks;

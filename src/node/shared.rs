@@ -11,6 +11,7 @@ use super::clock::Clock;
 use super::links::{Applied, ClientInput, ClientLink, MetaInput, ShardInput};
 use super::mailbox::Mailbox;
 use super::replies::Replies;
+use super::resource_alarm::ResourceAlarms;
 use crate::broker::ids::{ConnectionId, Target};
 use crate::broker::topology::{self, Topology};
 use crate::config::Config;
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) clients: DashMap<ConnectionId, Arc<ClientLink>>,
     /// Channels that wait for replies.
     pub(crate) replies: Replies,
+    /// What the machine is short of.
+    pub(crate) resource_alarms: ResourceAlarms,
     /// Login checks.
     pub(crate) passwords: Passwords,
     next_id: AtomicU64,
@@ -67,6 +70,7 @@ impl Shared {
             meta_waiters: Mutex::default(),
             clients: DashMap::new(),
             replies: Replies::default(),
+            resource_alarms: ResourceAlarms::default(),
             passwords: Passwords::default(),
             next_id: AtomicU64::new(1),
             stopping: AtomicBool::new(false),

@@ -18,7 +18,7 @@ use super::shared::{META_SHARD, Shared};
 use super::tasks::cold::ColdThreads;
 use super::tasks::meta::Meta;
 use super::tasks::shard::{Shard, Start};
-use super::tasks::{checkpoint, listener};
+use super::tasks::{checkpoint, listener, resources};
 use crate::broker::topology::Command;
 use crate::config::Config;
 use crate::storage::{
@@ -152,6 +152,7 @@ impl Node {
         let earlier = indexes.range(last + 1..).map(|(shard, index)| (*shard, *index)).collect();
         let (shared, log) = (Arc::clone(&self.shared), self.log.clone());
         self.supervise("checkpoint", checkpoint::run(shared, log, self.cold.checkpoints(), earlier));
+        self.supervise("resources", resources::run(Arc::clone(&self.shared)));
     }
 
     /// Runs a task that the node cannot do without: when it panics, the node stops.

@@ -234,6 +234,42 @@ impl Inbound {
         is_expected.then_some(repeated)
     }
 
+    /// Whether these bytes go on with a publish; false also when they are too few to tell.
+    #[must_use]
+    pub fn publishes_next(&self, bytes: &[u8]) -> bool {
+        let Some(head) = Head::parse(bytes) else { return matches!(self.mode, Mode::InBody { .. }) };
+        match self.mode {
+            Mode::InBody { .. } => true,
+            Mode::Frames if head.kind == frame::METHOD => {
+                let ids = bytes.get(frame::HEAD_LENGTH..).and_then(method::split).map(|(id, _)| id);
+                ids == Some(BASIC_PUBLISH)
+            }
+            Mode::Frames => !self.contents.is_free(head.channel),
+            Mode::Preamble | Mode::Lost => false,
+        }
+    }
+
+    /// Whether a `connection.close` is among the whole frames of these bytes.
+    #[must_use]
+    pub fn close_follows(&self, bytes: &[u8]) -> bool {
+        let mut rest = match self.mode {
+            Mode::Frames => Some(bytes),
+            Mode::InBody { left, .. } => bytes.get(left + 1..),
+            Mode::Preamble | Mode::Lost => None,
+        };
+        while let Some(bytes) = rest
+            && let Some(head) = Head::parse(bytes)
+            && let Some((payload, _)) = frame::payload(bytes, &head)
+        {
+            let id = method::split(payload).map(|(id, _)| id);
+            if head.kind == frame::METHOD && head.channel == 0 && id == Some(method::CONNECTION_CLOSE) {
+                return true;
+            }
+            rest = bytes.get(head.length() + frame::OVERHEAD..);
+        }
+        false
+    }
+
     #[inline(never)]
     fn step<'a>(&'a mut self, bytes: &'a [u8]) -> Result<Step<'a>, InboundError> {
         let taken = match self.mode {

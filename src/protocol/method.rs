@@ -8,6 +8,7 @@ use super::reply_code::ReplyCode;
 use super::table::{self, TableError};
 use super::wire::{Reader, put_u16, put_u32};
 
+pub(super) const CONNECTION_CLOSE: MethodId = (10, 50);
 pub(super) const CHANNEL_CLOSE_OK: MethodId = (20, 41);
 pub(super) const BASIC_QOS: MethodId = (60, 10);
 pub(super) const BASIC_PUBLISH: MethodId = (60, 40);

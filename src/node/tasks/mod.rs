@@ -6,6 +6,7 @@
 //! - [`meta`]: one task that owns the topology's changes
 //! - [`cold`]: the threads of the cold store
 //! - [`checkpoint`]: keeps the log within its budget
+//! - [`resources`]: watches memory and disk
 //!
 //! The log's writer thread is in `storage/log`.
 
@@ -14,4 +15,5 @@ pub(crate) mod client;
 pub(crate) mod cold;
 pub(crate) mod listener;
 pub(crate) mod meta;
+pub(crate) mod resources;
 pub(crate) mod shard;

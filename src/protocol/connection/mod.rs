@@ -1,7 +1,9 @@
 //! The state machine of one connection: inputs in, events out, answers written as bytes.
 //!
-//! Before `Running`: `handshake`; methods on channels: `channels`; every way to an end: `closing`.
+//! Before `Running`: `handshake`; methods on channels: `channels`; every way to an end: `closing`;
+//! publishes that wait: `blocking`.
 
+mod blocking;
 mod channels;
 mod closing;
 mod handshake;

@@ -177,3 +177,36 @@ fn empty_body_frames_and_abandoned_publishes_are_tolerated() {
     assert_eq!(seen.len(), 3);
     assert!(seen[2].contains("CloseOk"), "{seen:?}");
 }
+
+#[test]
+fn what_comes_next_is_seen_before_it_is_taken() {
+    let mut inbound = Inbound::new(&Limits::default());
+    inbound.set_frame_max(FRAME_MAX);
+    inbound.next(&PROTOCOL_HEADER).unwrap();
+    let (mut publish, mut close) = (Vec::new(), Vec::new());
+    put_publish(&mut publish, 1, "key", &[7; 20_000], 20_000);
+    put_frame(&mut close, METHOD, 0, &[0, 10, 0, 50, 0, 200, 0, 0, 0, 0, 0]);
+    let then_close = |bytes: &[u8]| [bytes, &close].concat();
+    // A publish: at its beginning, at its header, in the middle of its body.
+    let mut at = 0;
+    for cut in [0, 50, 500, 20_000] {
+        while let Ok(step) = inbound.next(&publish[at..cut])
+            && step.consumed > 0
+        {
+            at += step.consumed;
+        }
+        let rest = &publish[at..];
+        assert!(inbound.publishes_next(rest), "at {at}");
+        assert!(!inbound.close_follows(rest) && inbound.close_follows(&then_close(rest)), "at {at}");
+        assert!(!inbound.close_follows(&then_close(&rest[..rest.len() - 1])), "a frame is cut short");
+    }
+    inbound.next(&publish[at..]).unwrap();
+    assert!(!inbound.publishes_next(&close) && inbound.close_follows(&close));
+    for other in [&[][..], &publish[..10], &[8, 0, 0, 0, 0, 0, 0, END], &[BODY, 0, 1, 0, 0, 0, 0, END]] {
+        assert!(!inbound.publishes_next(other) && !inbound.close_follows(other), "{other:?}");
+    }
+    // A channel's close is another one.
+    let mut channel_close = Vec::new();
+    put_frame(&mut channel_close, METHOD, 1, &[0, 10, 0, 50]);
+    assert!(!inbound.close_follows(&channel_close));
+}

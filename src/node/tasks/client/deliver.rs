@@ -22,8 +22,8 @@ impl Session {
                 ClientInput::Reply { channel, consumer, record } => {
                     self.deliver_reply(channel, consumer, &record);
                 }
-                // Both only wake the task, which looks for itself.
-                ClientInput::MetaSynced | ClientInput::Stopping => {}
+                // These only wake the task, which looks for itself.
+                ClientInput::MetaSynced | ClientInput::AlarmsOver | ClientInput::Stopping => {}
             }
         }
         self.heard = heard;

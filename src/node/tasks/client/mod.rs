@@ -5,10 +5,12 @@
 //! - `publish`, `repeat`, `settle`: the hot ways in
 //! - `deliver`, `flush`: the hot way out
 //! - `room`: who has to take what came in before more is read
+//! - `block`: what the machine is short of stops publishers
 //! - `declare`, `consume`: requests that the meta task or a shard answers
 //! - `replies`: requests and replies that no queue holds
 //! - `release`: giving everything back at the end of a channel or connection
 
+mod block;
 mod consume;
 mod declare;
 mod deliver;
@@ -104,6 +106,8 @@ impl Client {
         loop {
             self.session.now_ms = self.session.shared.clock.now_ms();
             self.session.look_for_room();
+            self.session.look_at_alarms();
+            self.look_at_blocked_peer().await;
             if self.session.may_read() {
                 self.take_in().await;
             }
@@ -232,9 +236,15 @@ impl Client {
     }
 
     async fn handle_inputs(&mut self) {
+        let heeds_alarms = self.session.heeds_alarms();
         while self.session.wants_input() && !self.session.is_clogged() {
-            self.take_repeated();
+            if !heeds_alarms {
+                self.take_repeated();
+            }
             let Some(bytes) = self.read.get(self.consumed..).filter(|bytes| !bytes.is_empty()) else { break };
+            if heeds_alarms && self.inbound.publishes_next(bytes) && self.session.block() {
+                break;
+            }
             match self.inbound.next(bytes) {
                 Ok(step) => {
                     let consumed = step.consumed;

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::block::Block;
 use super::repeat::Repeat;
 use super::room::Full;
 use crate::broker::channel::Channel;
@@ -49,6 +50,8 @@ pub(super) struct Session {
     pub(super) repeat_misses: u32,
     /// Reading waits for this one.
     pub(super) full: Option<Full>,
+    /// Reading waits for the end of an alarm.
+    pub(super) block: Block,
     /// It has, or had, a consumer of replies.
     pub(super) takes_replies: bool,
     pub(super) vhost: String,
@@ -99,6 +102,7 @@ impl Session {
             repeat: None,
             repeat_misses: 0,
             full: None,
+            block: Block::default(),
             takes_replies: false,
             vhost: String::new(),
             user: String::new(),
@@ -120,7 +124,7 @@ impl Session {
 
     /// Whether more bytes may be read.
     pub(super) fn may_read(&self) -> bool {
-        self.full.is_none() && !self.is_clogged() && self.wants_input()
+        self.full.is_none() && !self.is_blocked() && !self.is_clogged() && self.wants_input()
     }
 
     /// Whether the protocol machine takes inputs.
@@ -134,13 +138,14 @@ impl Session {
 
     /// When the session has to look at the time, or its task has for a reason of its own.
     pub(super) fn next_timeout(&self, other_ms: Option<u64>) -> Option<tokio::time::Instant> {
-        let own = [self.connection.next_timeout(), self.end_by_ms, self.room_timeout_ms()];
+        let own =
+            [self.connection.next_timeout(), self.end_by_ms, self.room_timeout_ms(), self.block_timeout_ms()];
         let at_ms = own.into_iter().chain([other_ms]).flatten().min();
         at_ms.map(|at_ms| self.shared.clock.instant_of(at_ms))
     }
 
     pub(super) fn check_time(&mut self) {
-        if self.full.is_some() {
+        if self.full.is_some() || self.is_blocked() {
             // It is not read from because of others, so its silence says nothing.
             self.connection.on_bytes_received(self.now_ms);
         }
