@@ -35,6 +35,7 @@ mod settling;
 mod dead_letter;
 mod dead_letter_kills;
 mod delayed_exchange;
+mod delayed_retry;
 mod delivery_limit;
 mod expiry;
 mod limits;

@@ -110,6 +110,10 @@ impl<'a> Replay<'a> {
                 let (queue, runs) = record::read_returned(entry.payload).ok_or_else(malformed)?;
                 self.change(queue.0, |found| found.queue.replay_returns(&runs))
             }
+            record::RETRY => {
+                let (queue, runs) = record::read_retry(entry.payload).ok_or_else(malformed)?;
+                self.change(queue.0, |found| found.queue.replay_retries(&runs))
+            }
             record::DELIVERED => {
                 let (queue, below, _) = record::read_pair(entry.payload).ok_or_else(malformed)?;
                 self.change(queue, |found| found.delivered_below = Some(below))

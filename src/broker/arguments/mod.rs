@@ -1,11 +1,13 @@
 //! Arguments of declarations: read once into checked settings, compared when something is declared again.
 
 mod equivalence;
+mod retry;
 mod settings;
 mod validate;
 mod value;
 
 pub use equivalence::{Comparison, equivalence};
+pub use retry::{Cause, Retry, RetrySettings, RetryType};
 pub use settings::{Overflow, QueueSettings, QueueType};
 pub(crate) use value::{erlang_term, integer, type_name};
 

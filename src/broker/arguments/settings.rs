@@ -6,6 +6,7 @@ use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
 
 use super::object_text;
+use super::retry::RetrySettings;
 use super::validate::{KNOWN, Known};
 use super::value::{integer, type_name};
 
@@ -35,6 +36,10 @@ pub struct QueueSettings {
     pub single_active_consumer: bool,
     /// `x-delivery-limit`: how often a message may come back; the largest number when that is only counted.
     pub delivery_limit: Option<u64>,
+    /// `x-delayed-retry-type` and what belongs to it.
+    pub retry: RetrySettings,
+    /// `x-consumer-timeout`: how long a delivery may be unacknowledged, in milliseconds; 0 is for ever.
+    pub consumer_timeout_ms: Option<u64>,
     /// `x-queue-type`.
     pub queue_type: QueueType,
 }
@@ -98,6 +103,8 @@ impl QueueSettings {
             max_priority: number(arguments, "x-max-priority").and_then(|n| u8::try_from(n).ok()),
             single_active_consumer: flag(arguments, "x-single-active-consumer"),
             delivery_limit: delivery_limit(arguments, queue_type),
+            retry: RetrySettings::of(arguments),
+            consumer_timeout_ms: number(arguments, "x-consumer-timeout"),
             queue_type,
         })
     }
@@ -210,6 +217,7 @@ mod tests {
     use amq_protocol::types::LongString;
 
     use super::*;
+    use crate::broker::arguments::RetryType;
 
     fn string(text: &str) -> AMQPValue {
         AMQPValue::LongString(LongString::from(text))
@@ -283,6 +291,12 @@ mod tests {
             ("x-max-priority", AMQPValue::LongInt(255)),
             ("x-single-active-consumer", AMQPValue::Boolean(true)),
             ("x-delivery-limit", AMQPValue::LongInt(3)),
+            ("x-delayed-retry-type", string("failed")),
+            ("x-delayed-retry-min", AMQPValue::LongInt(1000)),
+            ("x-delayed-retry-max", AMQPValue::LongInt(60_000)),
+            ("x-delayed-retry-multiplier", AMQPValue::Double(2.5)),
+            ("x-delayed-retry-jitter", AMQPValue::LongInt(10)),
+            ("x-consumer-timeout", AMQPValue::LongInt(5000)),
             ("x-unknown", AMQPValue::Void),
         ]);
         let expected = QueueSettings {
@@ -296,6 +310,14 @@ mod tests {
             max_priority: Some(255),
             single_active_consumer: true,
             delivery_limit: Some(3),
+            retry: RetrySettings {
+                kind: Some(RetryType::Failed),
+                min_ms: Some(1000),
+                max_ms: Some(60_000),
+                multiplier_milli: Some(2500),
+                jitter_percent: Some(10),
+            },
+            consumer_timeout_ms: Some(5000),
             queue_type: QueueType::Classic,
         };
         assert_eq!(settings, Ok(expected));

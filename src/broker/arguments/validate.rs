@@ -3,6 +3,7 @@
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
+use super::retry::{jitter_percent, multiplier_milli};
 use super::value::{integer, type_name};
 
 /// Ten years, in milliseconds: the longest time-to-live or expiry RabbitMQ takes.
@@ -31,6 +32,9 @@ pub(crate) enum Check {
     TimeToLive,
     Expiry,
     Priority,
+    /// A factor above 1, which may be a fraction.
+    Multiplier,
+    Percent,
     Text,
     /// A string that becomes a name on the wire.
     Name,
@@ -75,6 +79,14 @@ pub(crate) const KNOWN: &[Known] = &[
     stream_only("x-initial-cluster-size"),
     // RabbitMQ has it on quorum queues alone; here every queue counts deliveries.
     both("x-delivery-limit", Check::Integer),
+    // RabbitMQ has these on quorum queues alone, and takes any value: what it cannot use means no delay.
+    both("x-delayed-retry-type", Check::Any),
+    both("x-delayed-retry-min", Check::Any),
+    both("x-delayed-retry-max", Check::Any),
+    both("x-delayed-retry-multiplier", Check::Multiplier),
+    both("x-delayed-retry-jitter", Check::Percent),
+    // RabbitMQ has it on quorum queues alone.
+    both("x-consumer-timeout", Check::NotNegative),
     both("x-queue-leader-locator", Check::Text),
     classic_only("x-queue-master-locator", Check::Text),
     quorum_only("x-consumer-disconnected-timeout", Check::NotNegative),
@@ -107,6 +119,8 @@ impl Check {
             Self::Positive | Self::Expiry => number(value).and_then(not_zero).and_then(expiry).err(),
             Self::TimeToLive => number(value).and_then(expiry).err(),
             Self::Priority => number(value).and_then(not_negative).and_then(at_most_255).err(),
+            Self::Multiplier => multiplier_milli(value).is_none().then(|| "invalid_multiplier".to_owned()),
+            Self::Percent => jitter_percent(value).is_none().then(|| "invalid_percentage".to_owned()),
             Self::Text => text(value).err(),
             Self::Name => name(value).err(),
             Self::Bool => {

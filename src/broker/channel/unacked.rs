@@ -25,8 +25,10 @@ pub struct Source {
 pub enum Verdict {
     /// Acknowledged.
     Ack,
-    /// Back to the queue.
+    /// Given back to the queue.
     Requeue,
+    /// Back to the queue, since its consumer failed.
+    Fail,
     /// Refused: dead-lettered or dropped.
     Reject,
 }

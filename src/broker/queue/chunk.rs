@@ -3,10 +3,11 @@
 //! - chunk: count u32, the place of each record u32 (ascending), then the records
 //! - descriptor: version u8, has due times u8, span u32, persistent u32, first arrival u64, settled set, transient set,
 //!   body lengths; in version 3 then: how many counts u32, then the place u32 and the count u32 of each message that
-//!   came back
+//!   came back; in version 4 until when it waits u64 behind each count
 //!
-//! Version 1 of the descriptor ended before the body lengths: it is read as one that does not know them. Version 3 is
-//! written where messages came back, version 2 elsewhere. A program refuses versions newer than it knows.
+//! Version 1 of the descriptor ended before the body lengths: it is read as one that does not know them. Version 4 is
+//! written where messages wait since they came back, version 3 where they only came back, version 2 elsewhere. A program
+//! refuses versions newer than it knows.
 
 use bytes::Bytes;
 
@@ -16,6 +17,8 @@ use super::returns::Returns;
 use super::segment::{Data, Segment, Stored, to_u32, to_usize};
 use crate::broker::batch;
 
+/// With counts of returns, and until when messages wait for them.
+const VERSION_4: u8 = 4;
 /// With counts of returns.
 const VERSION_3: u8 = 3;
 const VERSION_2: u8 = 2;
@@ -71,7 +74,11 @@ impl Segment {
 
     /// What a restart must know without reading the chunk.
     pub(super) fn descriptor(&self) -> Vec<u8> {
-        let version = if self.returns.is_empty() { VERSION_2 } else { VERSION_3 };
+        let version = match (self.returns.is_empty(), self.returns.retries().next()) {
+            (true, _) => VERSION_2,
+            (false, None) => VERSION_3,
+            (false, Some(_)) => VERSION_4,
+        };
         let mut out = vec![version, u8::from(self.has_due)];
         out.extend_from_slice(&self.span.to_le_bytes());
         out.extend_from_slice(&self.persistent.to_le_bytes());
@@ -79,8 +86,8 @@ impl Segment {
         self.settled.put(&mut out);
         self.transient.put(&mut out);
         self.lengths.put(&mut out);
-        if version == VERSION_3 {
-            self.returns.put(&mut out);
+        if version >= VERSION_3 {
+            self.returns.put(version == VERSION_4, &mut out);
         }
         out
     }
@@ -88,7 +95,7 @@ impl Segment {
     /// A segment as the cold store describes it; transient messages in it ended with the last run.
     pub(super) fn restore(first: u64, descriptor: &[u8]) -> Option<Self> {
         let (head, mut rest) = descriptor.split_first_chunk::<2>()?;
-        let [version @ VERSION_1..=VERSION_3, has_due] = *head else { return None };
+        let [version @ VERSION_1..=VERSION_4, has_due] = *head else { return None };
         let span = u32::from_le_bytes(take(&mut rest)?);
         first.checked_add(u64::from(span))?;
         let persistent = u32::from_le_bytes(take(&mut rest)?);
@@ -96,8 +103,11 @@ impl Segment {
         let mut settled = Bits::take(&mut rest)?;
         let transient = Bits::take(&mut rest)?;
         let lengths = if version == VERSION_1 { Lengths::Unknown } else { Lengths::take(&mut rest, span)? };
-        let mut returns =
-            if version == VERSION_3 { Returns::take(&mut rest, span)? } else { Returns::default() };
+        let mut returns = if version < VERSION_3 {
+            Returns::default()
+        } else {
+            Returns::take(&mut rest, span, version == VERSION_4)?
+        };
         settled.add_all(&transient);
         returns.retain(|place| !settled.get(place));
         Some(Self {

@@ -10,6 +10,9 @@ pub type SeqRange = (u64, u64);
 /// Consecutive messages that came back equally often: the first number, how many, how often.
 pub type ReturnRun = (u64, u64, u32);
 
+/// Consecutive messages that wait until the same time: the first number, how many, Unix milliseconds.
+pub type RetryRun = (u64, u64, u64);
+
 /// Why a message is dead-lettered, as `x-death` names it (RabbitMQ: Dead Letter Exchanges).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeathReason {
@@ -100,6 +103,8 @@ pub enum Effect {
     LogSettle(Vec<SeqRange>),
     /// Append to the log: how often messages have come back by now.
     LogReturns(Vec<ReturnRun>),
+    /// Append to the log: until when messages that came back wait.
+    LogRetries(Vec<RetryRun>),
     /// Publish a message to the dead-letter exchange; then say [`super::Command::DeadLettered`].
     DeadLetter {
         /// The message's number here.

@@ -24,11 +24,16 @@ impl Queue {
         let own = self.due.first().filter(|_| self.may_send_letters()).map(|(due_ms, _)| due_ms);
         let far = self.due_far_ms.filter(|_| !self.due_loading);
         let far = far.map(|due_ms| due_ms.saturating_sub(self.look_ahead_ms()));
-        [own, far, self.head_due().map(|(due_ms, _)| due_ms), self.unused_due()].into_iter().flatten().min()
+        let retry = self.retries.first().map(|(due_ms, _)| due_ms);
+        [own, far, retry, self.head_due().map(|(due_ms, _)| due_ms), self.unused_due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Takes out what is due.
     pub(super) fn expire(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        self.end_retries(now_ms, effects);
         while let Some(due) =
             self.due.first().filter(|(due_ms, _)| *due_ms <= now_ms && self.may_send_letters())
         {

@@ -85,7 +85,7 @@ impl Queue {
     /// Takes from a batch the first messages that all fit, or all do not.
     fn split_run(&self, rest: &mut Batch) -> (Batch, bool) {
         let (mut run, mut at, mut first) = (Batch::default(), 0, None);
-        let (mut ready, mut bytes) = (self.ready, self.limits.ready_bytes);
+        let (mut ready, mut bytes) = (self.limited(), self.limits.ready_bytes);
         while let Some(record) = rest.records.get(at..)
             && let Some(skimmed) = batch::skim(record)
         {
@@ -108,9 +108,14 @@ impl Queue {
         (run, first.unwrap_or(true))
     }
 
+    /// What the limit of messages counts: what is ready, or will be when it has waited for its retry.
+    fn limited(&self) -> u64 {
+        self.ready + self.retries.len()
+    }
+
     /// Drops the oldest ready messages until the limits hold.
     pub(super) fn drop_excess(&mut self, effects: &mut Vec<Effect>) {
-        while self.limits.drops(self.ready) {
+        while self.limits.drops(self.limited()) {
             let Some((at, seq)) = self.next_ready() else { return };
             if self.options.dead_letters || !self.returned.is_empty() {
                 self.leave_ready(seq, DeathReason::MaxLength, effects);
@@ -126,8 +131,8 @@ impl Queue {
         let Some(segment) = self.messages.get(at) else { return };
         let taken = self.taken.range(first..).next().copied();
         let end = taken.unwrap_or(u64::MAX).min(segment.end());
-        let (mut next, mut past) = (Some(first), first);
-        while let Some(seq) = next.filter(|seq| *seq < end && self.limits.drops(self.ready)) {
+        let (mut next, mut past, waiting) = (Some(first), first, self.retries.len());
+        while let Some(seq) = next.filter(|seq| *seq < end && self.limits.drops(self.ready + waiting)) {
             unwatch(segment, seq, &mut self.due);
             self.ready -= 1;
             if self.limits.counts_bytes() {

@@ -193,6 +193,13 @@ impl Messages {
         }
     }
 
+    /// A message that is not settled waits until then, or longer.
+    pub(super) fn note_retry(&mut self, seq: u64, due_ms: u64) {
+        if let Some(at) = self.position(seq) {
+            self.change(at, |segment| segment.note_retry(seq, due_ms));
+        }
+    }
+
     fn settle_in(&mut self, at: usize, from: u64, to: u64) -> u64 {
         let fresh = self.change(at, |segment| segment.settle(from, to));
         let segment = &self.segments[at];

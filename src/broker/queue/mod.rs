@@ -7,13 +7,15 @@
 //! ---------------------------------------------------------------------------^----------------- next_seq
 //! ```
 //!
-//! `alive` = `ready` + `unacked` + `dead_lettering` holds after every command.
+//! `alive` = `ready` + `unacked` + `dead_lettering` holds after every command. Those that came back and wait before they are
+//! ready again count as dead-lettering there: both are out of turn.
 //!
 //! - `effect`: what it asks of its owner
 //! - `messages`, `segment`, `bits`, `returns`: the messages in memory, and how often they came back
 //! - `storing`, `chunk`, `recovery`: the cold store, and the way back from it
 //! - `consumers`, `turns`, `prefetch`: who can take a message, and whose turn it is
 //! - `delivery`, `settling`, `expiry`, `dues`: what happens to a message
+//! - `retries`: messages that wait before they are delivered again
 //! - `limits`, `lengths`: how many messages and bytes may be ready
 
 mod bits;
@@ -28,6 +30,7 @@ mod limits;
 mod messages;
 mod prefetch;
 mod recovery;
+mod retries;
 mod returns;
 mod segment;
 mod settling;
@@ -41,15 +44,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 
 pub use consumers::{ConsumerId, ConsumerSpec};
-pub use effect::{DeathReason, Delivery, Effect, Entry, GetReply, ReturnRun, SeqRange};
+pub use effect::{DeathReason, Delivery, Effect, Entry, GetReply, RetryRun, ReturnRun, SeqRange};
 pub use prefetch::SharedPrefetch;
 pub use storing::{ChunkWrite, Pressure};
 
-use super::arguments::Overflow;
+use super::arguments::{Cause, Overflow, Retry};
 use super::batch::Batch;
 use dues::Dues;
 use limits::Limits;
 use messages::Messages;
+use retries::Retries;
 use segment::Stored;
 
 /// The consumer of messages that were fetched by `basic.get`.
@@ -80,6 +84,8 @@ pub struct Options {
     pub overflow: Overflow,
     /// How often a message may come back; with the largest number it is only counted, without one it is not.
     pub delivery_limit: Option<u64>,
+    /// How long messages that came back wait before they are delivered again.
+    pub retry: Option<Retry>,
 }
 
 /// What can happen to a queue.
@@ -89,8 +95,10 @@ pub enum Command {
     Enqueue(Batch),
     /// Deliveries are done with.
     Ack(ConsumerId, Vec<SeqRange>),
-    /// Deliveries come back and are ready again, at their old place.
+    /// Deliveries were given back, and are ready again, at their old place.
     Requeue(ConsumerId, Vec<SeqRange>),
+    /// Deliveries come back as well, since their consumer failed.
+    Fail(ConsumerId, Vec<SeqRange>),
     /// Deliveries are refused: dead-lettered, or dropped.
     Reject(ConsumerId, Vec<SeqRange>),
     /// A consumer begins; the owner has checked [`Queue::may_consume`].
@@ -132,8 +140,9 @@ pub struct Queue {
     cursor: u64,
     /// Ready again, by number.
     returned: BTreeSet<u64>,
-    /// Out of turn: on their way to the dead-letter exchange, or about to be.
+    /// Out of turn: on their way to the dead-letter exchange, or about to be; or waiting for a retry.
     taken: BTreeSet<u64>,
+    retries: Retries,
     /// Dead letters that their targets do not have yet.
     letters_out: usize,
     /// Taken messages whose record must be read first, by chunk.
@@ -164,6 +173,8 @@ pub struct Queue {
 pub struct Counts {
     /// Messages that could be delivered now.
     pub ready: u64,
+    /// Came back, and wait before they are delivered again.
+    pub delayed: u64,
     /// Delivered and not acknowledged.
     pub unacked: u64,
     /// Consumers.
@@ -193,6 +204,7 @@ impl Queue {
     pub fn counts(&self) -> Counts {
         Counts {
             ready: self.ready,
+            delayed: self.retries.len(),
             unacked: self.unacked,
             consumers: u32::try_from(self.consumers.len()).unwrap_or(u32::MAX),
         }
@@ -253,7 +265,12 @@ impl Queue {
         match command {
             Command::Enqueue(_) | Command::Tick => {}
             Command::Ack(consumer, ranges) => self.ack(consumer, &ranges),
-            Command::Requeue(consumer, ranges) => self.requeue(consumer, &ranges, effects),
+            Command::Requeue(consumer, ranges) => {
+                self.requeue(consumer, &ranges, (Cause::Returned, now_ms), effects);
+            }
+            Command::Fail(consumer, ranges) => {
+                self.requeue(consumer, &ranges, (Cause::Failed, now_ms), effects);
+            }
             Command::Reject(consumer, ranges) => self.reject(consumer, &ranges, effects),
             Command::Consume(spec) => self.consumers.add(spec),
             Command::Suspend(consumer) => self.consumers.suspend(consumer),

@@ -3,7 +3,7 @@
 //! Replaying is idempotent by message number: a chunk may be newer than the log position the replay begins at.
 
 use super::segment::Segment;
-use super::{Queue, ReturnRun, SeqRange};
+use super::{Queue, RetryRun, ReturnRun, SeqRange};
 use crate::broker::batch::{self, Batch};
 
 /// More than a queue can take in.
@@ -73,6 +73,15 @@ impl Queue {
         }
     }
 
+    /// Takes logged times until which messages wait; the latest is the last.
+    pub fn replay_retries(&mut self, runs: &[RetryRun]) {
+        for (first, length, due_ms) in runs {
+            for seq in *first..first.saturating_add(*length).min(self.messages.next_seq) {
+                self.messages.note_retry(seq, *due_ms);
+            }
+        }
+    }
+
     /// The first number that was never delivered, written at a clean stop.
     #[must_use]
     pub fn delivered_below(&self) -> u64 {
@@ -84,6 +93,7 @@ impl Queue {
         self.messages.seal_all();
         self.count_all();
         self.redelivered_below = delivered_below.unwrap_or(self.messages.next_seq);
+        self.restore_retries(now_ms);
         let mut due = std::mem::take(&mut self.due);
         due.retain(|seq| self.is_ready(seq));
         self.due = due;

@@ -195,6 +195,18 @@ impl Segment {
         }
     }
 
+    /// A message that is not settled waits until then, or longer.
+    pub(super) fn note_retry(&mut self, seq: u64, due_ms: u64) {
+        if !self.is_settled(seq) {
+            self.dirty |= self.returns.wait(self.place(seq), due_ms);
+        }
+    }
+
+    /// Until when messages that are not settled were last told to wait; that may be over.
+    pub(super) fn retries(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.returns.retries().map(|(place, due_ms)| (self.first + u64::from(place), due_ms))
+    }
+
     /// The first message from `from` on that is not settled.
     pub(super) fn next_alive(&self, from: u64) -> Option<u64> {
         self.settled.next_clear(self.place(from), self.span).map(|at| self.first + u64::from(at))

@@ -2,6 +2,7 @@
 
 use super::segment::Segment;
 use super::{ConsumerId, DeathReason, Effect, Queue, ReturnRun, SeqRange};
+use crate::broker::arguments::Cause;
 
 impl Queue {
     pub(super) fn ack(&mut self, consumer: ConsumerId, ranges: &[SeqRange]) {
@@ -20,30 +21,51 @@ impl Queue {
         self.consumers.release(consumer, count);
     }
 
-    pub(super) fn requeue(&mut self, consumer: ConsumerId, ranges: &[SeqRange], effects: &mut Vec<Effect>) {
-        let (mut count, mut given_up) = (0, 0);
-        let mut runs = Vec::new();
+    pub(super) fn requeue(
+        &mut self,
+        consumer: ConsumerId,
+        ranges: &[SeqRange],
+        (cause, now_ms): (Cause, u64),
+        effects: &mut Vec<Effect>,
+    ) {
+        let (mut count, mut not_ready) = (0, 0);
+        let (mut runs, mut retries) = (Vec::new(), Vec::new());
         for seq in delivered(ranges, self.cursor) {
             if self.is_unacked(seq) {
                 count += 1;
-                if let Some(limit) = self.options.delivery_limit
+                if let Some(limit) = self.return_limit()
                     && !self.count_return(seq, limit, &mut runs)
                 {
                     self.give_up(seq, effects);
-                    given_up += 1;
+                    not_ready += 1;
                     continue;
                 }
-                self.returned.insert(seq);
                 self.count_body(seq, true);
-                self.watch_again(seq, effects);
+                let count = self.messages.returns(seq);
+                let delay_ms = self.options.retry.and_then(|retry| retry.delay_ms(cause, seq, count));
+                if let Some(delay_ms) = delay_ms {
+                    self.wait_for_retry(seq, now_ms.saturating_add(delay_ms), &mut retries);
+                    not_ready += 1;
+                } else {
+                    self.returned.insert(seq);
+                    self.watch_again(seq, effects);
+                }
             }
         }
         self.unacked -= count;
-        self.ready += count - given_up;
+        self.ready += count - not_ready;
         self.consumers.release(consumer, count);
         if !runs.is_empty() {
             effects.push(Effect::LogReturns(runs));
         }
+        if !retries.is_empty() {
+            effects.push(Effect::LogRetries(retries));
+        }
+    }
+
+    /// How often a message may come back, if that is counted: delays grow by it.
+    fn return_limit(&self) -> Option<u64> {
+        self.options.delivery_limit.or_else(|| self.options.retry.map(|_| u64::MAX))
     }
 
     /// Counts that a message came back, and notes in `runs` what must be logged; false when that is more often than
@@ -90,8 +112,9 @@ impl Queue {
         self.consumers.release(consumer, count);
     }
 
-    /// Everything ready goes; deliveries and dead letters on their way stay.
+    /// Everything ready goes, and what waits for a retry; deliveries and dead letters on their way stay.
     pub(super) fn purge(&mut self) {
+        self.purge_retries();
         for seq in std::mem::take(&mut self.returned) {
             self.ready -= self.messages.settle(seq, seq + 1);
         }

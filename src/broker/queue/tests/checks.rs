@@ -57,6 +57,8 @@ impl World {
                 State::Settled
             } else if queue.is_ready(*seq) {
                 State::Ready
+            } else if let Some(due_ms) = queue.retries.due_ms(*seq) {
+                State::Waiting(due_ms)
             } else if queue.taken.contains(seq) {
                 State::Taken
             } else {
@@ -64,6 +66,14 @@ impl World {
             };
             match (told.state, state) {
                 (State::Held(_), State::Held(_)) => {}
+                (State::Waiting(due_ms), State::Ready | State::Settled | State::Taken) => {
+                    assert!(due_ms <= self.now_ms, "message {seq} is {state:?} before its time");
+                    if state != State::Ready {
+                        left.push(*seq);
+                        assert_eq!(state == State::Taken, dead_letters);
+                    }
+                    told.state = state;
+                }
                 (State::Ready, State::Settled | State::Taken) if told.state != state => {
                     let due_ms = due_of(told, self.options.message_ttl_ms);
                     if due_ms.is_none_or(|due_ms| due_ms > self.now_ms) {
@@ -87,13 +97,14 @@ impl World {
         for segment in self.queue.messages.segments() {
             for seq in segment.alive() {
                 let (told, returns) = (&self.model[&seq], segment.returns(seq));
-                let limit = self.options.delivery_limit.unwrap_or(0);
+                let uncounted = if self.options.retry.is_some() { u64::MAX } else { 0 };
+                let limit = self.options.delivery_limit.unwrap_or(uncounted);
                 assert_eq!(u64::from(returns), limit.min(told.returns.into()), "returns of message {seq}");
                 counted += usize::from(returns > 0);
             }
         }
         let bytes: usize = self.queue.messages.segments().map(|segment| segment.returns.bytes()).sum();
-        assert_eq!(bytes, counted * 16, "only messages that came back cost memory");
+        assert_eq!(bytes, counted * 32, "only messages that came back cost memory");
     }
 
     /// What was delivered was in front of everything that is ready still.

@@ -14,7 +14,7 @@ fn order_is_kept_with_and_without_a_waiting_consumer() {
     queue.put(&[5, 6]);
     queue.put(&[7]);
     assert_eq!(bodies(&queue.take_delivered()), [1, 2, 3, 4, 5, 6, 7]);
-    assert_eq!(queue.queue.counts(), Counts { ready: 0, unacked: 7, consumers: 1 });
+    assert_eq!(queue.queue.counts(), Counts { ready: 0, delayed: 0, unacked: 7, consumers: 1 });
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn without_acknowledgement_a_delivered_message_is_gone() {
     queue.consume(7, |spec| (spec.no_ack, spec.prefetch) = (true, 1));
     queue.consume(8, |_| {});
     queue.put(&[1, 2, 3, 4]);
-    assert_eq!(queue.queue.counts(), Counts { ready: 0, unacked: 2, consumers: 2 });
+    assert_eq!(queue.queue.counts(), Counts { ready: 0, delayed: 0, unacked: 2, consumers: 2 });
     assert_eq!(queue.seqs(State::Settled), [0, 2]);
     queue.cancel(8);
     queue.settle(Verdict::Requeue, 8, &[1, 3]);

@@ -3,7 +3,7 @@
 //! - `limits`: length limits, and what must hold with them
 //! - `world`: a queue with everything around it: consumers, a clock, a log, a cold store
 //! - `model`: what must hold after every command of a random history
-//! - `returns`: delivery limits
+//! - `returns`, `retries`: delivery limits, and delays before the next delivery
 //! - `recovery`: crashes in the middle of random histories
 
 mod arguments;
@@ -15,6 +15,7 @@ mod expiry;
 mod limits;
 mod model;
 mod recovery;
+mod retries;
 mod returns;
 mod settling;
 mod world;

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::world::{State, Verdict, World, message};
-use crate::broker::arguments::Overflow;
+use crate::broker::arguments::{Overflow, Retry, RetrySettings, RetryType};
 use crate::broker::batch::Message;
 use crate::broker::queue::{Command, GETTER, Options};
+
+/// No message of these histories waits longer for a retry.
+const RETRY_MAX_MS: u64 = 1000;
 
 /// Something that happens to a queue. Picks are taken modulo what there is.
 #[derive(Clone, Debug)]
@@ -33,6 +36,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     let verdict = prop_oneof![
         4 => Just(Verdict::Ack),
         3 => Just(Verdict::Requeue),
+        2 => Just(Verdict::Fail),
         2 => Just(Verdict::Reject)
     ];
     let size = prop_oneof![3 => 0usize..200, 1 => 3000usize..9000];
@@ -64,10 +68,27 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
 pub(super) fn options(durable: bool) -> impl Strategy<Value = Options> {
     let ttl = prop_oneof![4 => Just(None), 1 => prop_oneof![Just(0u64), 50u64..300].prop_map(Some)];
     let plain = (ttl, any::<bool>(), prop::bool::weighted(0.2), delivery_limit());
-    (plain, limits()).prop_map(move |(plain, limits)| {
+    (plain, limits(), retry()).prop_map(move |(plain, limits, retry)| {
         let (message_ttl_ms, dead_letters, single_active_consumer, delivery_limit) = plain;
-        Options { durable, message_ttl_ms, dead_letters, single_active_consumer, delivery_limit, ..limits }
+        let limits = Options { durable, retry, ..limits };
+        Options { message_ttl_ms, dead_letters, single_active_consumer, delivery_limit, ..limits }
     })
+}
+
+fn retry() -> impl Strategy<Value = Option<Retry>> {
+    let kind = prop_oneof![Just(RetryType::All), Just(RetryType::Failed), Just(RetryType::Returned)];
+    let settings = (kind, 1u64..300, prop::option::of(1u64..500), prop::option::of(1001u64..3000), 0u8..50);
+    let retry = settings.prop_map(|(kind, min_ms, max_ms, multiplier_milli, jitter)| {
+        let settings = RetrySettings {
+            kind: Some(kind),
+            min_ms: Some(min_ms),
+            max_ms,
+            multiplier_milli: multiplier_milli.filter(|_| max_ms.is_some()),
+            jitter_percent: Some(jitter),
+        };
+        settings.retry()
+    });
+    prop_oneof![1 => Just(None), 1 => retry]
 }
 
 fn delivery_limit() -> impl Strategy<Value = Option<u64>> {
@@ -180,6 +201,7 @@ impl World {
             let held = self.seqs(State::Held(consumer));
             self.settle(Verdict::Requeue, consumer, &held);
         }
+        self.pass(RETRY_MAX_MS);
         let id = self.specs.len() as u64 + 1;
         self.consume(id, |spec| spec.no_ack = true);
         self.come_to_rest();

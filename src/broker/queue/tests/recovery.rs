@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::model::{Step, options, step};
-use super::world::{Event, Told, Verdict, World};
+use super::world::{Event, State, Told, Verdict, World};
 use crate::broker::batch::{self, Batch};
 use crate::broker::queue::{ChunkWrite, GETTER, Options, Queue};
 
@@ -41,7 +41,11 @@ impl Disk {
                 Event::Forget(first) if at < last || some >> (at % 64) & 1 == 1 => {
                     disk.chunks.remove(first);
                 }
-                Event::Forget(_) | Event::Enqueue(..) | Event::Settle(_) | Event::Returns(_) => {}
+                Event::Forget(_)
+                | Event::Enqueue(..)
+                | Event::Settle(_)
+                | Event::Returns(_)
+                | Event::Retries(_) => {}
             }
         }
         disk.log.extend_from_slice(events);
@@ -87,6 +91,7 @@ impl Disk {
                 }
                 Event::Settle(ranges) => queue.replay_settle(ranges),
                 Event::Returns(runs) => queue.replay_returns(runs),
+                Event::Retries(runs) => queue.replay_retries(runs),
                 Event::Chunk(_) | Event::Checkpoint(..) | Event::Forget(_) => {}
             }
         }
@@ -107,7 +112,10 @@ impl Disk {
             let (message, _) = batch::read(&record).unwrap();
             let was_delivered = clean_below.is_none_or(|below| seq < below);
             let (due_ms, returns) = (message.due_ms, self.returns(seq));
-            world.model.insert(seq, Told { was_delivered, returns, ..Told::new(record, due_ms) });
+            let told = Told { was_delivered, returns, ..Told::new(record, due_ms) };
+            let waits = self.retry_ms(seq).filter(|due_ms| *due_ms > now_ms);
+            let state = waits.map_or(told.state, State::Waiting);
+            world.model.insert(seq, Told { state, ..told });
         }
         world.check();
         world
@@ -123,10 +131,24 @@ impl Disk {
                     let settled = ranges.iter().flat_map(|(first, count)| *first..first + count);
                     settled.for_each(|seq| drop(messages.remove(&seq)));
                 }
-                Event::Returns(_) | Event::Chunk(_) | Event::Checkpoint(..) | Event::Forget(_) => {}
+                Event::Returns(_)
+                | Event::Retries(_)
+                | Event::Chunk(_)
+                | Event::Checkpoint(..)
+                | Event::Forget(_) => {}
             }
         }
         messages
+    }
+
+    /// Until when a message was last told to wait, by the log.
+    fn retry_ms(&self, seq: u64) -> Option<u64> {
+        let runs = self.log.iter().filter_map(|event| match event {
+            Event::Retries(runs) => Some(runs),
+            _ => None,
+        });
+        let runs = runs.flatten().filter(|(first, count, _)| (*first..first + count).contains(&seq));
+        runs.map(|(_, _, due_ms)| *due_ms).max()
     }
 
     /// How often a message came back, by the log.

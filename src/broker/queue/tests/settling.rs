@@ -17,9 +17,9 @@ fn purge_takes_what_is_ready_and_leaves_the_rest() {
     queue.settle(Verdict::Requeue, 7, &[1]);
     queue.pass(10);
     assert_eq!(queue.letters, [(0, DeathReason::Rejected), (4, DeathReason::Expired)]);
-    assert_eq!(queue.queue.counts(), Counts { ready: 3, unacked: 1, consumers: 0 });
+    assert_eq!(queue.queue.counts(), Counts { ready: 3, delayed: 0, unacked: 1, consumers: 0 });
     queue.purge();
-    assert_eq!(queue.queue.counts(), Counts { ready: 0, unacked: 1, consumers: 0 });
+    assert_eq!(queue.queue.counts(), Counts { ready: 0, delayed: 0, unacked: 1, consumers: 0 });
     assert_eq!(queue.seqs(State::Taken), [0, 4]);
     queue.put(&[7]);
     queue.letters_arrive(2);
@@ -68,10 +68,10 @@ fn settling_what_is_not_held_changes_nothing() {
         queue.apply(Command::Requeue(7, ranges.clone()));
         queue.apply(Command::Reject(7, ranges));
     }
-    assert_eq!(queue.queue.counts(), Counts { ready: 3, unacked: 1, consumers: 0 });
+    assert_eq!(queue.queue.counts(), Counts { ready: 3, delayed: 0, unacked: 1, consumers: 0 });
     queue.model.get_mut(&2).unwrap().state = State::Settled;
     queue.apply(Command::Ack(7, vec![(0, 9)]));
-    assert_eq!(queue.queue.counts(), Counts { ready: 3, unacked: 0, consumers: 0 });
+    assert_eq!(queue.queue.counts(), Counts { ready: 3, delayed: 0, unacked: 0, consumers: 0 });
 }
 
 #[test]

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::broker::arguments::Overflow;
+use crate::broker::arguments::{Cause, Overflow};
 use crate::broker::batch::{self, Batch, Message};
 use crate::broker::queue::{
     ChunkWrite, Command, ConsumerId, ConsumerSpec, DeathReason, Delivery, Effect, GETTER, GetReply, Options,
-    Queue, ReturnRun, SeqRange, SharedPrefetch,
+    Queue, RetryRun, ReturnRun, SeqRange, SharedPrefetch,
 };
 
 /// What the queue wrote, in order.
@@ -19,6 +19,7 @@ pub(super) enum Event {
     Enqueue(u64, Bytes),
     Settle(Vec<SeqRange>),
     Returns(Vec<ReturnRun>),
+    Retries(Vec<RetryRun>),
     Chunk(ChunkWrite),
     /// Row, chunks, and how many events the checkpoint's log position covers.
     Checkpoint(Vec<u8>, Vec<ChunkWrite>, usize),
@@ -29,6 +30,8 @@ pub(super) enum Event {
 pub(super) enum State {
     Ready,
     Held(ConsumerId),
+    /// It came back, and waits until then.
+    Waiting(u64),
     Taken,
     Settled,
 }
@@ -122,6 +125,7 @@ impl World {
             }
             Effect::LogSettle(ranges) => self.events.push(Event::Settle(ranges)),
             Effect::LogReturns(runs) => self.events.push(Event::Returns(runs)),
+            Effect::LogRetries(runs) => self.events.push(Event::Retries(runs)),
             Effect::DeadLetter { seq, reason, record } => {
                 assert_eq!(self.model[&seq].record, record);
                 self.letters.push((seq, reason));
@@ -158,7 +162,12 @@ impl World {
     fn hand_over(&mut self, seq: u64, record: &[u8], was: (bool, u32), to: (ConsumerId, bool)) {
         let told = self.model.get_mut(&seq).unwrap();
         assert_eq!(told.record, record, "message {seq}");
-        assert_eq!(told.state, State::Ready, "message {seq} is delivered while it is not ready");
+        let waited = matches!(told.state, State::Waiting(due_ms) if due_ms <= self.now_ms);
+        assert!(
+            waited || told.state == State::Ready,
+            "message {seq} is delivered while it is {:?}",
+            told.state
+        );
         assert_eq!((told.was_delivered, told.returns), was, "redelivered flag and returns of message {seq}");
         told.was_delivered = true;
         told.state = if to.1 { State::Settled } else { State::Held(to.0) };
@@ -242,11 +251,13 @@ impl World {
             assert_eq!(told.state, State::Held(consumer));
             told.state = match verdict {
                 Verdict::Ack => State::Settled,
-                Verdict::Requeue => {
-                    let limit = self.options.delivery_limit;
-                    told.returns += u32::from(limit.is_some());
+                Verdict::Requeue | Verdict::Fail => {
+                    let (limit, retry) = (self.options.delivery_limit, self.options.retry);
+                    told.returns += u32::from(limit.is_some() || retry.is_some());
+                    let cause = if verdict == Verdict::Fail { Cause::Failed } else { Cause::Returned };
+                    let delay_ms = retry.and_then(|retry| retry.delay_ms(cause, *seq, told.returns));
                     match limit.is_some_and(|limit| u64::from(told.returns) > limit) {
-                        false => State::Ready,
+                        false => delay_ms.map_or(State::Ready, |ms| State::Waiting(self.now_ms + ms)),
                         true if self.options.dead_letters => State::Taken,
                         true => State::Settled,
                     }
@@ -262,6 +273,7 @@ impl World {
         self.apply(match verdict {
             Verdict::Ack => Command::Ack(consumer, ranges),
             Verdict::Requeue => Command::Requeue(consumer, ranges),
+            Verdict::Fail => Command::Fail(consumer, ranges),
             Verdict::Reject => Command::Reject(consumer, ranges),
         });
     }
@@ -271,7 +283,8 @@ impl World {
     }
 
     pub(super) fn purge(&mut self) {
-        self.model.values_mut().filter(|told| told.state == State::Ready).for_each(|told| {
+        let goes = |told: &&mut Told| matches!(told.state, State::Ready | State::Waiting(_));
+        self.model.values_mut().filter(goes).for_each(|told| {
             told.state = State::Settled;
         });
         self.apply(Command::Purge);
@@ -374,6 +387,7 @@ impl World {
 pub(super) enum Verdict {
     Ack,
     Requeue,
+    Fail,
     Reject,
 }
 

@@ -22,7 +22,7 @@ impl Session {
         self.hear();
         self.end_replies(number);
         if let Some(channel) = self.channels.get_mut(&number) {
-            channel.unacked.settle_all(Verdict::Requeue);
+            channel.unacked.settle_all(Verdict::Fail);
         }
         self.send_settled();
         // Only now may another consumer take over: what comes back is older than what is next in turn.
@@ -59,7 +59,7 @@ impl Drop for Session {
         // Cancelled here, deliveries under way still count as this client's; so they are taken in first.
         self.hear();
         for channel in self.channels.values_mut() {
-            channel.unacked.settle_all(Verdict::Requeue);
+            channel.unacked.settle_all(Verdict::Fail);
         }
         for consumer in self.channels.values().flat_map(|channel| channel.consumers.iter()) {
             self.command(consumer.target, queue::Command::Cancel(consumer.id));

@@ -215,7 +215,7 @@ impl Session {
             Input::Publish(publish) => self.publish(&publish),
             Input::Ack { tag, multiple, .. } => self.ack(number, tag, multiple),
             Input::Nack { tag, multiple, requeue, .. } => self.nack(number, tag, multiple, requeue),
-            Input::Reject { tag, requeue, .. } => self.nack(number, tag, false, requeue),
+            Input::Reject { tag, requeue, .. } => self.reject(number, tag, requeue),
             Input::Method { method, .. } => self.on_method(number, *method).await,
             Input::Preamble(_) | Input::Heartbeat => Ok(()),
         };

@@ -22,6 +22,11 @@ impl Session {
         self.settle(number, tag, multiple, if requeue { Verdict::Requeue } else { Verdict::Reject })
     }
 
+    /// Unlike a nack, a reject says that the consumer failed (RabbitMQ: Quorum Queues, Delayed Retry).
+    pub(super) fn reject(&mut self, number: u16, tag: u64, requeue: bool) -> Result<(), Refusal> {
+        self.settle(number, tag, false, if requeue { Verdict::Fail } else { Verdict::Reject })
+    }
+
     fn settle(&mut self, number: u16, tag: u64, multiple: bool, verdict: Verdict) -> Result<(), Refusal> {
         let channel = self.channel(number)?;
         let count = channel.unacked.settle(tag, multiple, verdict).ok_or_else(|| {
@@ -50,6 +55,7 @@ impl Session {
                 let command = match verdict {
                     Verdict::Ack => Command::Ack(source.consumer, ranges),
                     Verdict::Requeue => Command::Requeue(source.consumer, ranges),
+                    Verdict::Fail => Command::Fail(source.consumer, ranges),
                     Verdict::Reject => Command::Reject(source.consumer, ranges),
                 };
                 shared.shard(source.target).push(ShardInput::Command(source.target.id, command));

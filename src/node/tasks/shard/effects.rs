@@ -29,6 +29,9 @@ impl Shard {
                 Effect::LogReturns(runs) => {
                     self.append(record::RETURNED, record::returned(id, &runs), bytes::Bytes::new());
                 }
+                Effect::LogRetries(runs) => {
+                    self.append(record::RETRY, record::retry(id, &runs), bytes::Bytes::new());
+                }
                 Effect::DeadLetter { seq, reason, record } => {
                     self.dead_letter(id, seq, reason, &record, now_ms);
                 }

@@ -102,11 +102,11 @@ impl Shard {
     }
 
     fn purge(&mut self, id: QueueId, now_ms: u64) -> Option<u64> {
-        let ready = self.slots.get(&id)?.queue.counts().ready;
+        let counts = self.slots.get(&id)?.queue.counts();
         self.apply(id, Command::Purge, now_ms);
         // The client is told that they are gone.
         self.is_awaited = true;
-        Some(ready)
+        Some(counts.ready + counts.delayed)
     }
 
     fn delete(&mut self, id: QueueId, condition: DeleteIf) -> Result<u64, NotDeleted> {
@@ -116,7 +116,7 @@ impl Shard {
         if was_used || condition.unused && counts.consumers > 0 {
             return Err(NotDeleted::InUse);
         }
-        if condition.empty && counts.ready > 0 {
+        if condition.empty && counts.ready + counts.delayed > 0 {
             return Err(NotDeleted::NotEmpty);
         }
         if let Some(slot) = self.slots.remove(&id) {
@@ -154,6 +154,7 @@ pub(crate) fn options_of(entry: &QueueEntry) -> Options {
         max_length_bytes: entry.settings.max_length_bytes,
         overflow: entry.settings.overflow,
         delivery_limit: entry.settings.delivery_limit,
+        retry: entry.settings.retry.retry(),
     }
 }
 

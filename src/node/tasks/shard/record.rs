@@ -3,11 +3,12 @@
 //! - enqueue: queue u64, first number u64; the body is the records
 //! - settle: queue u64, then (first u64, count u64) for each range
 //! - returned: queue u64, then (first u64, count u64, how often u32) for each run
+//! - retry: queue u64, then (first u64, count u64, until when they wait u64) for each run
 //! - delivered: queue u64, the first number never delivered u64
 //! - clean stop, started: nothing; the node stopped cleanly if the former is the shard's last record
 
 use crate::broker::ids::QueueId;
-use crate::broker::queue::{ReturnRun, SeqRange};
+use crate::broker::queue::{RetryRun, ReturnRun, SeqRange};
 
 pub(crate) const ENQUEUE: u8 = 1;
 pub(crate) const SETTLE: u8 = 2;
@@ -19,6 +20,8 @@ pub(crate) const STARTED: u8 = 6;
 pub(crate) const ROWS: u8 = 5;
 /// How often messages have come back by now, so that reading it twice changes nothing.
 pub(crate) const RETURNED: u8 = 7;
+/// Until when messages that came back wait.
+pub(crate) const RETRY: u8 = 8;
 
 pub(crate) fn enqueue(queue: QueueId, first: u64) -> Vec<u8> {
     pair(queue.0, first)
@@ -45,6 +48,15 @@ pub(crate) fn returned(queue: QueueId, runs: &[ReturnRun]) -> Vec<u8> {
         head.extend_from_slice(&first.to_le_bytes());
         head.extend_from_slice(&count.to_le_bytes());
         head.extend_from_slice(&returns.to_le_bytes());
+    }
+    head
+}
+
+pub(crate) fn retry(queue: QueueId, runs: &[RetryRun]) -> Vec<u8> {
+    let mut head = Vec::with_capacity(8 + runs.len() * 24);
+    head.extend_from_slice(&queue.0.to_le_bytes());
+    for (first, count, due_ms) in runs {
+        [first, count, due_ms].iter().for_each(|number| head.extend_from_slice(&number.to_le_bytes()));
     }
     head
 }
@@ -79,6 +91,18 @@ pub(crate) fn read_returned(payload: &[u8]) -> Option<(QueueId, Vec<ReturnRun>)>
     Some((QueueId(u64::from_le_bytes(*queue)), runs))
 }
 
+pub(crate) fn read_retry(payload: &[u8]) -> Option<(QueueId, Vec<RetryRun>)> {
+    let (queue, mut rest) = payload.split_first_chunk::<8>()?;
+    let mut runs = Vec::new();
+    while !rest.is_empty() {
+        let (first, count, behind) = read_pair(rest)?;
+        let (due_ms, behind) = behind.split_first_chunk::<8>()?;
+        runs.push((first, count, u64::from_le_bytes(*due_ms)));
+        rest = behind;
+    }
+    Some((QueueId(u64::from_le_bytes(*queue)), runs))
+}
+
 fn pair(first: u64, second: u64) -> Vec<u8> {
     let mut head = Vec::with_capacity(16);
     head.extend_from_slice(&first.to_le_bytes());
@@ -97,6 +121,16 @@ mod tests {
         assert_eq!(read_returned(&payload), Some((QueueId(7), runs)));
         for cut in (0..payload.len()).filter(|cut| ![8, 28].contains(cut)) {
             assert_eq!(read_returned(&payload[..cut]), None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn retries_are_read_as_written() {
+        let runs = vec![(1, 2, 3), (u64::MAX, 5, u64::MAX)];
+        let payload = retry(QueueId(7), &runs);
+        assert_eq!(read_retry(&payload), Some((QueueId(7), runs)));
+        for cut in (0..payload.len()).filter(|cut| ![8, 32].contains(cut)) {
+            assert_eq!(read_retry(&payload[..cut]), None, "{cut}");
         }
     }
 }
