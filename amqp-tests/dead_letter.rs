@@ -209,6 +209,34 @@ fn a_cycle_of_expiry_alone_is_cut() {
     });
 }
 
+// behaviour 198: only a rejection within the round keeps it going
+#[test]
+fn a_rejection_before_the_cycle_does_not_keep_it_going() {
+    let conn = Conn::open();
+    let ch = conn.channel(1);
+    let (one, two, seen) = (unique("one"), unique("two"), ch.temp_queue());
+    let exchange = ch.temp_exchange("fanout");
+    ch.queue_bind(&seen, &exchange, "").ok();
+    let first = dying_queue(ch, "", Some(&one), Table::new());
+    let ttl = || table([("x-message-ttl", 30.into())]);
+    ch.queue_declare(&one).exclusive().args(ttl()).arg("x-dead-letter-exchange", &exchange).ok();
+    ch.queue_declare(&two)
+        .exclusive()
+        .args(ttl())
+        .arg("x-dead-letter-exchange", "")
+        .arg("x-dead-letter-routing-key", &one)
+        .ok();
+    ch.queue_bind(&two, &exchange, "").ok();
+    ch.put(&first, "m");
+    ch.reject(ch.get_soon(&first).tag).send();
+    let deaths: Vec<_> = ch.pull_soon(&seen).props.deaths().into_iter().map(summary).collect();
+    assert_eq!(deaths, [death_of(&one, "expired", 1), death_of(&first, "rejected", 1)]);
+    ch.await_ready(&two, 0);
+    conn.heartbeats_within(std::time::Duration::from_millis(300));
+    assert!(ch.pull(&seen).is_none(), "it went round again");
+    ch.exchange_delete(&exchange).ok();
+}
+
 // behaviour 199
 #[test]
 fn a_missing_dead_letter_exchange_drops_in_silence() {

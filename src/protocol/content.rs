@@ -11,6 +11,9 @@ use super::wire::Reader;
 
 const BASIC_CLASS: u16 = 60;
 
+/// The largest body that a header may announce, in bytes; RabbitMQ's bound, whatever is configured.
+const BODY_MAX: u64 = 512 * 1024 * 1024;
+
 /// A gathering buffer of more bytes than this is given back after use instead of being kept for the next content.
 const KEPT_CAPACITY_MAX: usize = 256 * 1024;
 
@@ -55,16 +58,16 @@ impl Contents {
         }
     }
 
-    /// Takes a content header.
+    /// Takes a content header; gives the body's size when it is over `body_max`, and then does not keep the body.
     ///
     /// # Errors
-    /// 505 when none is expected or it is for another class; 501 when it declares too large a body.
+    /// 505 when none is expected or it is for another class; 501 when it declares a body that nobody takes.
     pub(super) fn take_header(
         &mut self,
         channel: u16,
         payload: &[u8],
         body_max: u64,
-    ) -> Result<(), (Refusal, MethodId)> {
+    ) -> Result<Option<u64>, (Refusal, MethodId)> {
         let content = self.under_way.get_mut(&channel).ok_or_else(method_expected)?;
         if content.body_left.is_some() {
             return Err(unexpected(
@@ -82,12 +85,13 @@ impl Contents {
         if weight != 0 {
             return Err(header_expected("non content header frame"));
         }
-        if body_size > body_max {
-            let text = format!("content body size {body_size} exceeds maximum allowed size {body_max}");
+        if body_size > BODY_MAX {
+            let text = format!("content body size {body_size} exceeds maximum allowed size {BODY_MAX}");
             return Err((Refusal::connection(ReplyCode::FrameError, text), BASIC_PUBLISH));
         }
         content.take_header(payload, body_size);
-        Ok(())
+        content.is_refused = body_size > body_max;
+        Ok(content.is_refused.then_some(body_size))
     }
 
     /// # Errors
@@ -128,12 +132,19 @@ impl Contents {
         let Some(content) = self.under_way.get_mut(&channel) else { return };
         let Some(left) = &mut content.body_left else { return };
         *left = left.saturating_sub(piece.len() as u64);
-        content.bytes.extend_from_slice(piece);
+        if !content.is_refused {
+            content.bytes.extend_from_slice(piece);
+        }
     }
 
     /// Whether header and body are complete.
     pub(super) fn is_whole(&self, channel: u16) -> bool {
         self.under_way.get(&channel).is_some_and(|content| content.body_left == Some(0))
+    }
+
+    /// Whether the content of the channel was refused at its header, so that nobody wants it.
+    pub(super) fn is_refused(&self, channel: u16) -> bool {
+        self.under_way.get(&channel).is_some_and(|content| content.is_refused)
     }
 
     /// Takes the whole content of the channel out; `old` is one that was taken out before and is read no more.
@@ -161,6 +172,8 @@ pub(super) struct Content {
     header_length: usize,
     mandatory: bool,
     immediate: bool,
+    /// Its body is too large: the frames are still to come, and are dropped.
+    is_refused: bool,
     /// How much of the body is missing, in bytes; `None` before the header.
     body_left: Option<u64>,
     frame_at: usize,
@@ -178,6 +191,7 @@ impl Content {
             header_length: 0,
             mandatory: method.mandatory,
             immediate: method.immediate,
+            is_refused: false,
             body_left: None,
             frame_at: 0,
         }

@@ -32,6 +32,13 @@ pub enum Input<'a> {
     },
     /// A publish with its content.
     Publish(Publish<'a>),
+    /// The beginning of a publish with a larger body than configured; the body is dropped as it comes.
+    TooLarge {
+        /// The channel it came on.
+        channel: u16,
+        /// The body's size, in bytes.
+        size: u64,
+    },
     /// `basic.ack`.
     Ack {
         /// The channel it came on.
@@ -72,6 +79,7 @@ impl Input<'_> {
             Self::Preamble(_) | Self::Heartbeat => 0,
             Self::Publish(publish) => publish.channel,
             Self::Method { channel, .. }
+            | Self::TooLarge { channel, .. }
             | Self::Ack { channel, .. }
             | Self::Nack { channel, .. }
             | Self::Reject { channel, .. } => *channel,
@@ -84,7 +92,7 @@ impl Input<'_> {
         match self {
             Self::Preamble(_) | Self::Heartbeat => (0, 0),
             Self::Method { method, .. } => method::method_id(method),
-            Self::Publish(_) => BASIC_PUBLISH,
+            Self::Publish(_) | Self::TooLarge { .. } => BASIC_PUBLISH,
             Self::Ack { .. } => method::BASIC_ACK,
             Self::Nack { .. } => method::BASIC_NACK,
             Self::Reject { .. } => method::BASIC_REJECT,
@@ -372,10 +380,10 @@ impl Inbound {
         }
         match kind {
             frame::METHOD => self.on_method(channel, payload),
-            frame::HEADER => {
-                self.contents.take_header(channel, payload, self.body_max)?;
-                Ok(self.content_progress(channel))
-            }
+            frame::HEADER => match self.contents.take_header(channel, payload, self.body_max)? {
+                Some(size) => Ok(Taken::Input(Input::TooLarge { channel, size })),
+                None => Ok(self.content_progress(channel)),
+            },
             _ => {
                 self.contents.check_body(channel, payload.len())?;
                 self.contents.append(channel, payload);
@@ -412,8 +420,15 @@ impl Inbound {
         Ok(Taken::Nothing)
     }
 
-    fn content_progress(&self, channel: u16) -> Taken {
-        if self.contents.is_whole(channel) { Taken::Content(channel) } else { Taken::Nothing }
+    fn content_progress(&mut self, channel: u16) -> Taken {
+        if !self.contents.is_whole(channel) {
+            return Taken::Nothing;
+        }
+        if self.contents.is_refused(channel) {
+            self.contents.drop_channel(channel);
+            return Taken::Nothing;
+        }
+        Taken::Content(channel)
     }
 }
 

@@ -171,7 +171,7 @@ impl Connection {
             Input::Publish(_) | Input::Ack { .. } | Input::Nack { .. } | Input::Reject { .. } => {
                 self.is_channel_open(input.channel())
             }
-            Input::Preamble(_) | Input::Heartbeat | Input::Method { .. } => false,
+            Input::Preamble(_) | Input::Heartbeat | Input::TooLarge { .. } | Input::Method { .. } => false,
         }
     }
 

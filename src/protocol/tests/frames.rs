@@ -95,7 +95,7 @@ fn errors_are_worded_as_by_rabbitmq() {
         ),
         (
             &[PUBLISH, HUGE],
-            "FRAME_ERROR - content body size 18374686479671623681 exceeds maximum allowed size 134217728"
+            "FRAME_ERROR - content body size 18374686479671623681 exceeds maximum allowed size 536870912"
                 .to_owned(),
             (60, 40),
         ),
@@ -109,6 +109,29 @@ fn errors_are_worded_as_by_rabbitmq() {
     for (frames, text, id) in cases {
         assert_eq!(error_of(frames), (text, id));
     }
+}
+
+#[test]
+fn a_body_over_the_limit_is_told_of_once_and_dropped() {
+    const FIVE_OCTETS: (u8, &[u8]) = (HEADER, &[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0]);
+    let frames = [PUBLISH, FIVE_OCTETS, (BODY, b"abc"), (BODY, b"de"), PUBLISH, ONE_OCTET, (BODY, b"x")];
+    let mut bytes = Vec::new();
+    frames.iter().for_each(|(kind, payload)| put_frame(&mut bytes, *kind, 1, payload));
+    let mut inbound = Inbound::new(&Limits { body_max: 4, ..Limits::default() });
+    inbound.next(&PROTOCOL_HEADER).unwrap();
+    inbound.set_frame_max(8192);
+    let (mut rest, mut seen) = (&bytes[..], Vec::new());
+    while !rest.is_empty() {
+        let step = inbound.next(rest).unwrap();
+        assert!(step.consumed > 0);
+        seen.extend(step.input.map(|input| match input {
+            Input::TooLarge { channel: 1, size } => size.to_string(),
+            Input::Publish(publish) => String::from_utf8_lossy(publish.body).into_owned(),
+            other => format!("{other:?}"),
+        }));
+        rest = &rest[step.consumed..];
+    }
+    assert_eq!(seen, ["5", "x"]);
 }
 
 #[test]

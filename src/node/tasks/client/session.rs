@@ -217,6 +217,7 @@ impl Session {
             Input::Nack { tag, multiple, requeue, .. } => self.nack(number, tag, multiple, requeue),
             Input::Reject { tag, requeue, .. } => self.reject(number, tag, requeue),
             Input::Method { method, .. } => self.on_method(number, *method).await,
+            Input::TooLarge { size, .. } => Err(too_large(size, self.limits.body_max)),
             Input::Preamble(_) | Input::Heartbeat => Ok(()),
         };
         if let Err(refusal) = result {
@@ -265,6 +266,11 @@ impl Session {
     pub(super) fn channel(&mut self, number: u16) -> Result<&mut Channel, Refusal> {
         self.channels.get_mut(&number).ok_or_else(not_open)
     }
+}
+
+fn too_large(size: u64, most: u64) -> Refusal {
+    let text = format!("message size {size} is larger than configured max size {most}");
+    Refusal::channel(ReplyCode::PreconditionFailed, text)
 }
 
 /// The answer for a channel number that is not open.
