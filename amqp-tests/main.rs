@@ -39,6 +39,7 @@ mod delayed_retry;
 mod delivery_limit;
 mod expiry;
 mod limits;
+mod priorities;
 
 mod alarms;
 mod backpressure;

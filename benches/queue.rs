@@ -53,6 +53,20 @@ fn deliver_and_ack(bencher: Bencher<'_, '_>, count: u16) {
     scene.check(0, 0);
 }
 
+/// Batches of so many messages in so many levels of a queue with 256; 0 is a queue without levels.
+#[divan::bench(args = [(0, 8), (1, 8), (10, 8), (0, 500), (1, 500), (10, 500)])]
+fn deliver_and_ack_by_level(bencher: Bencher<'_, '_>, (levels, count): (u8, u16)) {
+    let mut scene = Scene::of(Options { max_priority: (levels > 0).then_some(255), ..Options::default() });
+    scene.consume(false, 0);
+    let batch = batch_of(count, |_| None, |place| u8::try_from(place % u64::from(levels.max(1))).unwrap());
+    bencher.counter(ItemsCount::new(count)).bench_local(|| {
+        scene.apply(Command::Enqueue(batch.clone()));
+        let delivered = scene.delivered_ranges();
+        scene.apply(Command::Ack(CONSUMER, delivered));
+    });
+    scene.check(0, 0);
+}
+
 #[divan::bench(args = BATCHES)]
 fn enqueue_and_expire(bencher: Bencher<'_, '_>, count: u16) {
     expire(bencher, count, 0);
@@ -103,7 +117,11 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        Self { queue: Queue::new(Options::default(), NOW_MS), effects: Vec::new(), now_ms: NOW_MS }
+        Self::of(Options::default())
+    }
+
+    fn of(options: Options) -> Self {
+        Self { queue: Queue::new(options, NOW_MS), effects: Vec::new(), now_ms: NOW_MS }
     }
 
     fn apply(&mut self, command: Command) {
@@ -134,6 +152,21 @@ impl Scene {
         entries.fold((0, 0), |(_, count), entry| (entry.seq - count, count + 1))
     }
 
+    /// The same in ranges, where they need not be consecutive.
+    fn delivered_ranges(&self) -> Vec<SeqRange> {
+        let mut ranges: Vec<SeqRange> = Vec::new();
+        for effect in &self.effects {
+            let Effect::Deliver(delivery) = effect else { continue };
+            for entry in &delivery.entries {
+                match ranges.last_mut() {
+                    Some((first, count)) if *first + *count == entry.seq => *count += 1,
+                    Some(_) | None => ranges.push((entry.seq, 1)),
+                }
+            }
+        }
+        ranges
+    }
+
     fn fill(&mut self, count: u64, due_ms: impl Fn(u64) -> Option<u64>) {
         for place in 0..count {
             self.apply(Command::Enqueue(batch(1, |_| due_ms(place))));
@@ -149,6 +182,11 @@ impl Scene {
 
 /// So many messages with 16 bytes of body, each with the due time of its place.
 fn batch(count: u16, due_ms: impl Fn(u64) -> Option<u64>) -> Batch {
+    batch_of(count, due_ms, |_| 0)
+}
+
+/// The same, each with the priority of its place.
+fn batch_of(count: u16, due_ms: impl Fn(u64) -> Option<u64>, priority: impl Fn(u64) -> u8) -> Batch {
     let body = [b'x'; 16];
     let header = properties::with_fields(body.len() as u64, &Properties::default());
     let message = Message {
@@ -161,7 +199,7 @@ fn batch(count: u16, due_ms: impl Fn(u64) -> Option<u64>) -> Batch {
     };
     let mut records = Vec::new();
     for place in 0..u64::from(count) {
-        Message { due_ms: due_ms(place), ..message }.put(&mut records);
+        Message { due_ms: due_ms(place), priority: priority(place), ..message }.put(&mut records);
     }
     Batch::check(records.into()).unwrap()
 }

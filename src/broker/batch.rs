@@ -168,6 +168,8 @@ pub struct Skimmed {
     pub persistent: bool,
     /// It has a due time of its own.
     pub has_due: bool,
+    /// Its `priority`, 0 when it has none.
+    pub priority: u8,
     /// Arrival, Unix milliseconds.
     pub enqueued_ms: u64,
 }
@@ -185,6 +187,7 @@ pub fn skim(bytes: &[u8]) -> Option<Skimmed> {
         length,
         persistent: flags & PERSISTENT != 0,
         has_due: flags & HAS_DUE != 0,
+        priority: head[18],
         enqueued_ms: enqueued_at(head),
     })
 }
@@ -277,7 +280,7 @@ mod tests {
             let length = bytes.len();
             bytes.extend_from_slice(b"behind");
             prop_assert_eq!(read(&bytes), Some((message, length)));
-            let skimmed = Skimmed { length, persistent, has_due: due_ms.is_some(), enqueued_ms };
+            let skimmed = Skimmed { length, persistent, has_due: due_ms.is_some(), priority, enqueued_ms };
             prop_assert_eq!(skim(&bytes), Some(skimmed));
             prop_assert_eq!(body_length(&bytes) as usize, body.len());
             for cut in 0..length {

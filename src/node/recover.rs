@@ -47,7 +47,7 @@ pub(super) fn recover(
 #[derive(Default)]
 struct Found {
     queue: Queue,
-    delivered_below: Option<u64>,
+    delivered_below: Option<Vec<u64>>,
     hot_bytes: usize,
 }
 
@@ -115,7 +115,7 @@ impl<'a> Replay<'a> {
                 self.change(queue.0, |found| found.queue.replay_retries(&runs))
             }
             record::DELIVERED => {
-                let (queue, below, _) = record::read_pair(entry.payload).ok_or_else(malformed)?;
+                let (queue, below) = record::read_delivered(entry.payload).ok_or_else(malformed)?;
                 self.change(queue, |found| found.delivered_below = Some(below))
             }
             record::STARTED | record::CLEAN_STOP => Ok(()),
@@ -223,11 +223,11 @@ impl<'a> Replay<'a> {
                 None => self.restore(id)?,
             };
             let delivered_below = found.delivered_below.filter(|_| clean);
-            found.queue.recovered(delivered_below, self.cold.first_due(id)?, self.now_ms);
+            found.queue.set_options(super::tasks::shard::options_of(&entry));
+            found.queue.recovered(delivered_below.as_deref(), self.cold.first_due(id)?, self.now_ms);
             for first in found.queue.take_forgotten() {
                 self.batch.delete_chunk(id, first);
             }
-            found.queue.set_options(super::tasks::shard::options_of(&entry));
             self.measure(id, &mut found.queue)?;
             queues.push((entry, found.queue));
         }

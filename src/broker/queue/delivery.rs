@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::consumers::Source;
 use super::dues::Dues;
 use super::effect::{Delivery, Effect, Entry, GetReply};
+use super::lanes::At;
 use super::segment::Segment;
 use super::{Queue, Stored};
 use crate::broker::batch;
@@ -32,7 +33,7 @@ struct Ahead<'q> {
     next: Option<u64>,
     /// Where the segment ends, or a message that left out of turn.
     end: u64,
-    cursor: &'q mut u64,
+    cursor: u64,
     redelivered_below: u64,
     due: &'q mut Dues,
     moved: Moved,
@@ -49,7 +50,7 @@ impl Source for Ahead<'_> {
         let seq = self.next?;
         let (offset, length) = self.segment.locate(seq)?;
         unwatch(self.segment, seq, self.due);
-        *self.cursor = seq + 1;
+        self.cursor = seq + 1;
         self.next = self.segment.next_alive(seq + 1);
         self.moved.note(offset, length);
         let returns = told_returns(self.segment, seq);
@@ -100,41 +101,55 @@ impl Queue {
     /// Assigns ready messages to consumers until either runs out, or a chunk must be read first.
     pub(super) fn pump(&mut self, effects: &mut Vec<Effect>) {
         while self.ready > 0 && self.consumers.next_ready().is_some() {
-            let Some((at, _)) = self.next_ready() else { return };
+            let Some((at, seq)) = self.next_ready() else { return };
             if !self.is_hot(at, effects) {
                 return;
             }
             self.read_ahead(at, effects);
-            if !self.deliver_from(at, effects) {
+            if !self.deliver_from(at, seq, effects) {
                 return;
             }
         }
     }
 
     /// The next message to be delivered, with its segment.
-    pub(super) fn next_ready(&mut self) -> Option<(usize, u64)> {
-        if let Some(seq) = self.returned.first().copied() {
-            return self.messages.position(seq).map(|at| (at, seq));
+    pub(super) fn next_ready(&mut self) -> Option<(At, u64)> {
+        let returned = self.returned.first().copied();
+        // What came back is older than all others in its lane; those of the lanes in front go first.
+        let lanes = &self.messages.lanes;
+        let lanes = returned.map_or_else(|| lanes.count(), |seq| lanes.of(seq));
+        if let Some(ahead) = (0..lanes).find_map(|lane| self.next_ahead(lane)) {
+            return Some(ahead);
         }
-        self.skip_taken();
-        self.messages.next_alive(self.cursor)
+        let seq = returned?;
+        self.messages.position(seq).map(|at| (at, seq))
     }
 
-    /// Moves the cursor over messages that left out of turn.
-    fn skip_taken(&mut self) {
-        while !self.taken.is_empty()
-            && let Some((_, seq)) = self.messages.next_alive(self.cursor)
-            && self.taken.contains(&seq)
-        {
-            self.cursor = seq + 1;
+    /// The oldest ready message of a lane, with its segment.
+    pub(super) fn oldest_of(&mut self, lane: usize) -> Option<(At, u64)> {
+        let it = self.messages.lanes.get(lane);
+        match self.returned.range(it.base..).next().copied().filter(|seq| *seq < it.cursor) {
+            Some(seq) => self.messages.position(seq).map(|at| (at, seq)),
+            None => self.next_ahead(lane),
         }
     }
 
-    /// One round: everything of this segment that consumers can take. False when nothing moved.
-    fn deliver_from(&mut self, at: usize, effects: &mut Vec<Effect>) -> bool {
+    /// The next message of a lane that was never delivered; moves the cursor over those that left out of turn.
+    fn next_ahead(&mut self, lane: usize) -> Option<(At, u64)> {
+        loop {
+            let (at, seq) = self.messages.next_ahead(lane)?;
+            if self.taken.is_empty() || !self.taken.contains(&seq) {
+                return Some((at, seq));
+            }
+            self.messages.lanes.get_mut(lane).cursor = seq + 1;
+        }
+    }
+
+    /// One round: everything of this segment, from this message on, that consumers can take. False when nothing moved.
+    fn deliver_from(&mut self, at: At, seq: u64, effects: &mut Vec<Effect>) -> bool {
         let mut served = std::mem::take(&mut self.served);
-        let start = self.cursor;
-        let Some((first, moved)) = self.assign_from(at, &mut served) else { return false };
+        let start = self.messages.lanes.get(at.lane).cursor;
+        let Some((first, moved)) = self.assign_from(at, seq, &mut served) else { return false };
         self.ready -= moved.count;
         self.unacked += moved.count;
         if moved.count > 0 {
@@ -147,37 +162,40 @@ impl Queue {
     }
 
     /// Assigns what came back, or what was never delivered; gives the segment's first number too.
-    fn assign_from(&mut self, at: usize, served: &mut Vec<usize>) -> Option<(u64, Moved)> {
-        let segment = self.messages.get(at)?;
-        let hint = u64::from(segment.alive);
-        let moved = if self.returned.is_empty() {
-            let taken = self.taken.range(self.cursor..).next().copied();
+    fn assign_from(&mut self, at: At, seq: u64, served: &mut Vec<usize>) -> Option<(u64, Moved)> {
+        let (segment, lane) = (self.messages.get(at)?, self.messages.lanes.get(at.lane));
+        let (first, hint) = (segment.first, u64::from(segment.alive));
+        let moved = if seq >= lane.cursor {
+            let taken = self.taken.range(seq..).next().copied();
             let mut run = Ahead {
                 segment,
-                next: segment.next_alive(self.cursor),
+                next: Some(seq),
                 end: taken.unwrap_or(u64::MAX).min(segment.end()),
-                cursor: &mut self.cursor,
-                redelivered_below: self.redelivered_below,
+                cursor: lane.cursor,
+                redelivered_below: lane.redelivered_below,
                 due: &mut self.due,
                 moved: Moved::default(),
             };
             self.consumers.serve(&mut run, hint, served);
-            run.moved
+            let (cursor, moved) = (run.cursor, run.moved);
+            self.messages.lanes.get_mut(at.lane).cursor = cursor;
+            moved
         } else {
             let (returned, due) = (&mut self.returned, &mut self.due);
             let mut run = Returned { segment, returned, due, moved: Moved::default() };
             self.consumers.serve(&mut run, hint, served);
             run.moved
         };
-        Some((segment.first, moved))
+        Some((first, moved))
     }
 
     /// Sends what was assigned; what needs no acknowledgement is done with. `start` was the cursor before.
-    fn send(&mut self, at: usize, moved: Moved, (start, served): (u64, &[usize]), effects: &mut Vec<Effect>) {
+    fn send(&mut self, at: At, moved: Moved, (start, served): (u64, &[usize]), effects: &mut Vec<Effect>) {
         let Some(segment) = self.messages.get(at) else { return };
         let data = segment.share(moved.from, moved.to);
         // A round moves the cursor, or hands out what came back; never both.
-        let all_no_ack = self.cursor > start && served.iter().all(|slot| self.consumers.is_no_ack(*slot));
+        let cursor = self.messages.lanes.get(at.lane).cursor;
+        let all_no_ack = cursor > start && served.iter().all(|slot| self.consumers.is_no_ack(*slot));
         let mut no_ack = Vec::new();
         for slot in served {
             let Some((spec, mut entries)) = self.consumers.take_pending(*slot) else { continue };
@@ -195,7 +213,7 @@ impl Queue {
             }
         }
         if all_no_ack {
-            self.unacked -= self.messages.settle(start, self.cursor);
+            self.unacked -= self.messages.settle(start, cursor);
         }
         self.settle_each(no_ack);
     }
@@ -212,10 +230,11 @@ impl Queue {
     /// What is delivered and stored need not stay in memory.
     fn cool_behind_cursor(&mut self, first: u64) {
         let Some(at) = self.messages.position_of_first(first) else { return };
+        let cursor = self.messages.lanes.get(at.lane).cursor;
         let done = self.messages.get(at).is_some_and(|segment| {
             segment.stored == Stored::Yes
                 && segment.is_hot()
-                && segment.end() <= self.cursor
+                && segment.end() <= cursor
                 && self.returned.range(segment.first..segment.end()).next().is_none()
         });
         if done {
@@ -235,7 +254,7 @@ impl Queue {
         }
     }
 
-    fn answer_get(&mut self, at: usize, seq: u64, no_ack: bool, effects: &mut Vec<Effect>) {
+    fn answer_get(&mut self, at: At, seq: u64, no_ack: bool, effects: &mut Vec<Effect>) {
         let segment = self.messages.get(at);
         let Some((segment, record)) = segment.and_then(|segment| Some((segment, segment.share_record(seq)?)))
         else {
@@ -245,15 +264,16 @@ impl Queue {
         let (first, returns) = (segment.first, segment.returns(seq));
         self.count_body(seq, false);
         let was_returned = self.returned.remove(&seq);
+        let lane = self.messages.lanes.get_mut(at.lane);
         if !was_returned {
-            self.cursor = seq + 1;
+            lane.cursor = seq + 1;
         }
+        let redelivered = was_returned || seq < lane.redelivered_below;
         self.ready -= 1;
         self.unacked += 1;
         if no_ack {
             self.unacked -= self.messages.settle(seq, seq + 1);
         }
-        let redelivered = was_returned || seq < self.redelivered_below;
         let ready = self.ready;
         effects.push(Effect::Got(GetReply::Message { seq, record, redelivered, returns, ready }));
         self.cool_behind_cursor(first);

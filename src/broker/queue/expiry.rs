@@ -6,6 +6,7 @@
 use super::Queue;
 use super::delivery::unwatch;
 use super::effect::{DeathReason, Effect};
+use super::lanes::At;
 use crate::broker::batch::{self, Batch};
 
 /// Due times nearer than this are in memory; those of spilled messages further away are in the cold store only.
@@ -74,11 +75,15 @@ impl Queue {
         Some(self.last_used_ms.saturating_add(expires_ms))
     }
 
-    /// When the oldest ready message passes the queue's time to live, as far as memory tells. `None` while its chunk
-    /// is on the way: there is nothing to do until it is here.
+    /// When the next message passes the queue's time to live, as far as memory tells: in each lane the oldest is next.
     fn head_due(&mut self) -> Option<(u64, u64)> {
         let ttl_ms = self.options.message_ttl_ms.filter(|_| self.ready > 0)?;
-        let (at, seq) = self.next_ready()?;
+        (0..self.messages.lanes.count()).filter_map(|lane| self.head_due_of(lane, ttl_ms)).min()
+    }
+
+    /// `None` while the chunk is on the way: there is nothing to do until it is here.
+    fn head_due_of(&mut self, lane: usize, ttl_ms: u64) -> Option<(u64, u64)> {
+        let (at, seq) = self.oldest_of(lane)?;
         let segment = self.messages.get(at).filter(|segment| !segment.loading)?;
         let enqueued_ms =
             if segment.is_hot() { segment.message(seq)?.enqueued_ms } else { segment.first_enqueued_ms };
@@ -177,7 +182,7 @@ impl Queue {
     }
 
     /// Watches the due times of all ready messages of a segment in memory.
-    pub(super) fn watch_segment(&mut self, at: usize) {
+    pub(super) fn watch_segment(&mut self, at: At) {
         let Some(segment) = self.messages.get(at) else { return };
         let dues = segment.dues().filter(|(_, seq)| self.is_ready(*seq)).collect::<Vec<_>>();
         self.due.extend(dues);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::delivery::unwatch;
 use super::effect::{DeathReason, Effect};
+use super::lanes::At;
 use super::segment::Segment;
 use super::{Options, Queue};
 use crate::broker::arguments::Overflow;
@@ -113,7 +114,7 @@ impl Queue {
         self.ready + self.retries.len()
     }
 
-    /// Drops the oldest ready messages until the limits hold.
+    /// Drops the messages that are next in turn until the limits hold.
     pub(super) fn drop_excess(&mut self, effects: &mut Vec<Effect>) {
         while self.limits.drops(self.limited()) {
             let Some((at, seq)) = self.next_ready() else { return };
@@ -127,7 +128,7 @@ impl Queue {
 
     /// Drops messages of one segment that were never delivered, from `first` on: in memory or not, their records are
     /// not needed. A due time that only the record knows stays behind; it finds nobody.
-    fn drop_run(&mut self, at: usize, first: u64) {
+    fn drop_run(&mut self, at: At, first: u64) {
         let Some(segment) = self.messages.get(at) else { return };
         let taken = self.taken.range(first..).next().copied();
         let end = taken.unwrap_or(u64::MAX).min(segment.end());
@@ -142,7 +143,7 @@ impl Queue {
             next = segment.next_alive(past);
         }
         self.messages.settle(first, past);
-        self.cursor = past;
+        self.messages.lanes.get_mut(at.lane).cursor = past;
     }
 
     /// A message is ready, or is not any more: counts its body.

@@ -1,10 +1,9 @@
-//! The messages of one queue: segments in the order of their numbers.
-
-use std::collections::VecDeque;
+//! The messages of one queue: segments in the order of their numbers, in lanes.
 
 use bytes::Bytes;
 
 use super::SeqRange;
+use super::lanes::{At, Lane, Lanes};
 use super::segment::{ADOPT_BYTES, Segment, Stored};
 use crate::broker::batch::Batch;
 
@@ -14,9 +13,7 @@ const PASS_BYTES: usize = 2 * 1024;
 /// All messages of a queue that are not settled, by number.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
-    segments: VecDeque<Segment>,
-    /// The number of the next message.
-    pub(super) next_seq: u64,
+    pub(super) lanes: Lanes,
     /// Not settled.
     pub(super) alive: u64,
     hot_bytes: usize,
@@ -27,74 +24,87 @@ pub(super) struct Messages {
 }
 
 impl Messages {
-    /// Takes a batch in; `passing` when its messages are likely to leave at once, so that a copy is wasted.
-    pub(super) fn push(&mut self, batch: &Batch, passing: bool) -> u64 {
-        let first = self.next_seq;
+    /// Takes a batch into a lane; `passing` when its messages are likely to leave at once, so that a copy is wasted.
+    pub(super) fn push(&mut self, lane: usize, batch: &Batch, passing: bool) -> u64 {
+        let first = self.lane(lane).next_seq;
         let length = batch.records.len();
-        self.next_seq += u64::from(batch.count);
+        self.lanes.get_mut(lane).next_seq += u64::from(batch.count);
         self.alive += u64::from(batch.count);
         if length >= ADOPT_BYTES && !batch.is_loose || passing && length >= PASS_BYTES {
-            self.seal_last();
-            self.add(Segment::adopt(first, batch.records.clone(), batch.count));
+            self.seal_last(lane);
+            self.add(lane, Segment::adopt(first, batch.records.clone(), batch.count));
         } else {
-            if !self.segments.back().is_some_and(|last| last.takes(length) && last.end() == first) {
-                self.seal_last();
-                self.segments.push_back(Segment::open(first));
+            let last = self.lane(lane).segments.back();
+            if !last.is_some_and(|last| last.takes(length) && last.end() == first) {
+                self.seal_last(lane);
+                self.lanes.get_mut(lane).segments.push_back(Segment::open(first));
             }
-            self.change(self.segments.len() - 1, |segment| segment.append(&batch.records));
+            let index = self.lane(lane).segments.len() - 1;
+            self.change(At { lane, index }, |segment| segment.append(&batch.records));
         }
-        let end = self.segments.back().map(Segment::end);
-        debug_assert_eq!(end, Some(self.next_seq), "a batch has as many records as it says");
+        let end = self.lane(lane).segments.back().map(Segment::end);
+        debug_assert_eq!(end, Some(self.lane(lane).next_seq), "a batch has as many records as it says");
         first
     }
 
     /// Takes logged messages in at their numbers, which no segment has and need not be the highest so far. Segments
     /// in the middle stay open until [`Self::seal_all`].
     pub(super) fn insert(&mut self, first: u64, batch: &Batch) {
-        self.drop_empty_last();
-        let behind = self.position_from(first);
+        let lane = self.lanes.make(first);
+        self.drop_empty_last(lane);
+        let segments = &self.lane(lane).segments;
+        let behind = self.lane(lane).position_from(first);
         let length = batch.records.len();
-        let before = behind.checked_sub(1).filter(|at| self.segments[*at].is_open());
-        let at = match before {
-            Some(at) if self.segments[at].end() == first && self.segments[at].takes(length) => at,
+        let before = behind.checked_sub(1).filter(|at| segments[*at].is_open());
+        let index = match before {
+            Some(at) if segments[at].end() == first && segments[at].takes(length) => at,
             Some(_) | None => {
-                if let Some(at) = before {
-                    self.change(at, Segment::seal);
+                if let Some(index) = before {
+                    self.change(At { lane, index }, Segment::seal);
                 }
-                self.segments.insert(behind, Segment::open(first));
+                self.lanes.get_mut(lane).segments.insert(behind, Segment::open(first));
                 behind
             }
         };
         // The log's buffer is large: a copy keeps only the messages.
-        self.change(at, |segment| segment.append(&batch.records));
+        self.change(At { lane, index }, |segment| segment.append(&batch.records));
         self.alive += u64::from(batch.count);
-        self.next_seq = self.next_seq.max(first + u64::from(batch.count));
+        let lane = self.lanes.get_mut(lane);
+        lane.next_seq = lane.next_seq.max(first + u64::from(batch.count));
     }
 
     /// Puts a segment of an earlier run back; segments must come in order.
     pub(super) fn restore(&mut self, segment: Segment) {
         self.alive += u64::from(segment.alive);
-        self.next_seq = self.next_seq.max(segment.end());
-        self.add(segment);
+        let at = self.lanes.make(segment.first);
+        let lane = self.lanes.get_mut(at);
+        lane.next_seq = lane.next_seq.max(segment.end());
+        self.add(at, segment);
     }
 
     /// Ends what [`Self::restore`] and [`Self::insert`] began: segments without messages go, none grows.
     pub(super) fn seal_all(&mut self) {
-        self.drop_empty_last();
-        for at in 0..self.segments.len() {
+        for at in self.positions() {
             self.change(at, Segment::seal);
         }
-        let dead = self.segments.iter().filter(|segment| segment.alive == 0);
-        self.forgotten
-            .extend(dead.filter(|segment| segment.stored != Stored::No).map(|segment| segment.first));
-        self.segments.retain(|segment| segment.alive > 0);
-        self.hot_bytes = self.segments.iter().map(Segment::hot_bytes).sum();
+        for lane in self.lanes.iter_mut() {
+            let dead = lane.segments.iter().filter(|segment| segment.alive == 0);
+            self.forgotten
+                .extend(dead.filter(|segment| segment.stored != Stored::No).map(|segment| segment.first));
+            lane.segments.retain(|segment| segment.alive > 0);
+        }
+        self.hot_bytes = self.segments().map(Segment::hot_bytes).sum();
         self.settled.clear();
     }
 
-    fn add(&mut self, segment: Segment) {
+    fn add(&mut self, lane: usize, segment: Segment) {
         self.hot_bytes += segment.hot_bytes();
-        self.segments.push_back(segment);
+        self.lanes.get_mut(lane).segments.push_back(segment);
+    }
+
+    #[inline]
+    fn lane(&self, lane: usize) -> &Lane {
+        self.lanes.get(lane)
     }
 
     pub(super) fn hot_bytes(&self) -> usize {
@@ -103,24 +113,27 @@ impl Messages {
 
     /// Behind the last segment.
     pub(super) fn end(&self) -> u64 {
-        self.segments.back().map_or(0, Segment::end)
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.segments.len()
+        self.segments().last().map_or(0, Segment::end)
     }
 
     pub(super) fn segments(&self) -> impl Iterator<Item = &Segment> {
-        self.segments.iter()
+        self.lanes.iter().flat_map(|lane| &lane.segments)
     }
 
-    pub(super) fn get(&self, at: usize) -> Option<&Segment> {
-        self.segments.get(at)
+    /// All segments, in order.
+    pub(super) fn positions(&self) -> Vec<At> {
+        let lanes = self.lanes.iter().enumerate();
+        lanes.flat_map(|(lane, it)| (0..it.segments.len()).map(move |index| At { lane, index })).collect()
+    }
+
+    #[inline]
+    pub(super) fn get(&self, at: At) -> Option<&Segment> {
+        self.lane(at.lane).segments.get(at.index)
     }
 
     /// Changes one segment and keeps the memory account.
-    pub(super) fn change<T>(&mut self, at: usize, change: impl FnOnce(&mut Segment) -> T) -> T {
-        let segment = &mut self.segments[at];
+    pub(super) fn change<T>(&mut self, at: At, change: impl FnOnce(&mut Segment) -> T) -> T {
+        let segment = &mut self.lanes.get_mut(at.lane).segments[at.index];
         let before = segment.hot_bytes();
         let result = change(segment);
         self.hot_bytes = self.hot_bytes + segment.hot_bytes() - before;
@@ -128,52 +141,61 @@ impl Messages {
     }
 
     /// The segment that holds a number, if one does.
-    pub(super) fn position(&self, seq: u64) -> Option<usize> {
+    #[inline]
+    pub(super) fn position(&self, seq: u64) -> Option<At> {
         let at = self.position_from(seq);
-        self.segments.get(at).filter(|segment| segment.first <= seq).map(|_| at)
+        self.get(at).filter(|segment| segment.first <= seq).map(|_| at)
     }
 
-    /// The first segment that ends behind a number.
-    pub(super) fn position_from(&self, seq: u64) -> usize {
-        if self.segments.front().is_none_or(|first| seq < first.end()) {
-            return 0;
-        }
-        self.segments.partition_point(|segment| segment.end() <= seq)
+    /// The first segment of a number's lane that ends behind it; it need not exist.
+    #[inline]
+    fn position_from(&self, seq: u64) -> At {
+        let lane = self.lanes.of(seq);
+        At { lane, index: self.lane(lane).position_from(seq) }
     }
 
     /// The segment with this first number.
-    pub(super) fn position_of_first(&self, first: u64) -> Option<usize> {
-        self.position(first).filter(|at| self.segments[*at].first == first)
+    pub(super) fn position_of_first(&self, first: u64) -> Option<At> {
+        self.position(first).filter(|at| self.get(*at).is_some_and(|segment| segment.first == first))
     }
 
     pub(super) fn is_alive(&self, seq: u64) -> bool {
-        self.position(seq).is_some_and(|at| !self.segments[at].is_settled(seq))
+        let segment = self.position(seq).and_then(|at| self.get(at));
+        segment.is_some_and(|segment| !segment.is_settled(seq))
     }
 
-    /// The first message from `from` on that is not settled, with its segment.
-    pub(super) fn next_alive(&self, from: u64) -> Option<(usize, u64)> {
-        let start = self.position_from(from);
-        self.segments.range(start..).enumerate().find_map(|(at, segment)| {
-            segment.next_alive(from.max(segment.first)).map(|seq| (start + at, seq))
-        })
+    /// The first number in a number's lane that was never delivered.
+    #[inline]
+    pub(super) fn cursor(&self, seq: u64) -> u64 {
+        self.lane(self.lanes.of(seq)).cursor
     }
 
-    /// Settles `from .. to`; gives how many were not settled before.
+    /// The first message of a lane that was never delivered, with its segment.
+    pub(super) fn next_ahead(&self, lane: usize) -> Option<(At, u64)> {
+        let it = self.lane(lane);
+        if it.cursor >= it.next_seq {
+            return None;
+        }
+        it.next_alive(it.cursor).map(|(index, seq)| (At { lane, index }, seq))
+    }
+
+    /// Settles `from .. to`, in one lane; gives how many were not settled before.
     pub(super) fn settle(&mut self, from: u64, to: u64) -> u64 {
-        let start = self.position_from(from);
-        let (mut at, mut count) = (start, 0);
+        let At { lane, index: start } = self.position_from(from);
+        let (mut index, mut count) = (start, 0);
         // Only the first and the last of these can keep messages: the empty ones are side by side.
         let (mut dead, mut dead_end) = (start, start);
-        while self.segments.get(at).is_some_and(|segment| segment.first < to) {
+        while self.lane(lane).segments.get(index).is_some_and(|segment| segment.first < to) {
+            let at = At { lane, index };
             count += self.settle_in(at, from, to);
-            if self.segments[at].alive == 0 && !self.reuse(at) {
-                dead = if dead == dead_end { at } else { dead };
-                dead_end = at + 1;
+            if self.get(at).is_some_and(|segment| segment.alive == 0) && !self.reuse(at) {
+                dead = if dead == dead_end { index } else { dead };
+                dead_end = index + 1;
             }
-            at += 1;
+            index += 1;
         }
         if dead < dead_end {
-            self.remove(dead..dead_end);
+            self.remove(lane, dead..dead_end);
         }
         self.alive -= count;
         count
@@ -181,15 +203,15 @@ impl Messages {
 
     /// How often a message came back.
     pub(super) fn returns(&self, seq: u64) -> u32 {
-        self.position(seq).map_or(0, |at| self.segments[at].returns(seq))
+        self.position(seq).and_then(|at| self.get(at)).map_or(0, |segment| segment.returns(seq))
     }
 
-    /// Those of `from .. to` that are not settled have come back so often, or more.
+    /// Those of `from .. to`, in one lane, that are not settled have come back so often, or more.
     pub(super) fn note_returns(&mut self, from: u64, to: u64, count: u32) {
         let mut at = self.position_from(from);
-        while self.segments.get(at).is_some_and(|segment| segment.first < to) {
+        while self.get(at).is_some_and(|segment| segment.first < to) {
             self.change(at, |segment| segment.note_returns(from, to, count));
-            at += 1;
+            at.index += 1;
         }
     }
 
@@ -200,9 +222,9 @@ impl Messages {
         }
     }
 
-    fn settle_in(&mut self, at: usize, from: u64, to: u64) -> u64 {
+    fn settle_in(&mut self, at: At, from: u64, to: u64) -> u64 {
         let fresh = self.change(at, |segment| segment.settle(from, to));
-        let segment = &self.segments[at];
+        let segment = &self.lanes.get(at.lane).segments[at.index];
         if fresh > 0 && segment.has_persistent() {
             let (from, to) = (from.max(segment.first), to.min(segment.end()));
             match self.settled.last_mut() {
@@ -210,25 +232,26 @@ impl Messages {
                 Some(_) | None => self.settled.push((from, to - from)),
             }
         }
-        if self.segments[at].is_sparse() {
+        if segment.is_sparse() {
             self.change(at, Segment::compact);
         }
         u64::from(fresh)
     }
 
     /// An open last segment without messages is kept for the next batch.
-    fn reuse(&mut self, at: usize) -> bool {
-        let segment = &self.segments[at];
-        let keep = at + 1 == self.segments.len() && segment.is_open() && segment.stored == Stored::No;
+    fn reuse(&mut self, at: At) -> bool {
+        let lane = self.lane(at.lane);
+        let segment = &lane.segments[at.index];
+        let keep = at.index + 1 == lane.segments.len() && segment.is_open() && segment.stored == Stored::No;
         if keep {
-            let next_seq = self.next_seq;
+            let next_seq = lane.next_seq;
             self.change(at, |segment| segment.reuse(next_seq));
         }
         keep
     }
 
-    fn remove(&mut self, dead: std::ops::Range<usize>) {
-        for segment in self.segments.drain(dead) {
+    fn remove(&mut self, lane: usize, dead: std::ops::Range<usize>) {
+        for segment in self.lanes.get_mut(lane).segments.drain(dead) {
             self.hot_bytes -= segment.hot_bytes();
             if segment.stored != Stored::No {
                 self.forgotten.push(segment.first);
@@ -236,22 +259,36 @@ impl Messages {
         }
     }
 
-    /// Ends the growth of the last segment.
-    pub(super) fn seal_last(&mut self) {
-        self.drop_empty_last();
-        if let Some(at) = self.segments.len().checked_sub(1) {
-            self.change(at, Segment::seal);
+    /// Ends the growth of the last segment of each lane.
+    pub(super) fn seal_lasts(&mut self) {
+        (0..self.lanes.count()).for_each(|lane| self.seal_last(lane));
+    }
+
+    /// Ends the growth of a lane's last segment.
+    pub(super) fn seal_last(&mut self, lane: usize) {
+        self.drop_empty_last(lane);
+        if let Some(index) = self.lane(lane).segments.len().checked_sub(1) {
+            self.change(At { lane, index }, Segment::seal);
         }
     }
 
-    fn drop_empty_last(&mut self) {
-        if self.segments.back().is_some_and(|last| last.is_open() && last.span == 0) {
-            self.remove(self.segments.len() - 1..self.segments.len());
+    fn drop_empty_last(&mut self, lane: usize) {
+        let segments = &self.lane(lane).segments;
+        if segments.back().is_some_and(|last| last.is_open() && last.span == 0) {
+            self.remove(lane, segments.len() - 1..segments.len());
+        }
+    }
+
+    /// Lets go of lanes that are not needed, after the last message has left.
+    #[inline]
+    pub(super) fn drop_idle_lanes(&mut self) {
+        if self.alive == 0 {
+            self.hot_bytes -= self.lanes.drop_idle().iter().map(Segment::hot_bytes).sum::<usize>();
         }
     }
 
     /// A chunk came from the cold store. `None` when it does not fit its segment.
-    pub(super) fn warm(&mut self, first: u64, chunk: &Bytes) -> Option<usize> {
+    pub(super) fn warm(&mut self, first: u64, chunk: &Bytes) -> Option<At> {
         let at = self.position_of_first(first)?;
         self.change(at, |segment| if segment.is_hot() { Some(()) } else { segment.warm(chunk) })?;
         Some(at)

@@ -1,6 +1,7 @@
 //! One queue as a state machine: commands in, effects out.
 //!
-//! A message has a number. Numbers below the cursor were delivered at least once, or left out of turn:
+//! A message has a number. Numbers below the cursor were delivered at least once, or left out of turn; with priorities
+//! this is so in each lane:
 //!
 //! ```text
 //!    settled | returned (ready again) | unacknowledged | dead-lettering     cursor     ready
@@ -12,7 +13,8 @@
 //!
 //! - `effect`: what it asks of its owner
 //! - `messages`, `segment`, `bits`, `returns`: the messages in memory, and how often they came back
-//! - `storing`, `chunk`, `recovery`: the cold store, and the way back from it
+//! - `lanes`, `levels`: a lane of them for each priority, and which lane an arriving message takes
+//! - `storing`, `chunk`, `row`, `recovery`: the cold store, and the way back from it
 //! - `consumers`, `turns`, `prefetch`: who can take a message, and whose turn it is
 //! - `delivery`, `settling`, `expiry`, `dues`: what happens to a message
 //! - `retries`: messages that wait before they are delivered again
@@ -25,13 +27,16 @@ mod delivery;
 mod dues;
 mod effect;
 mod expiry;
+mod lanes;
 mod lengths;
+mod levels;
 mod limits;
 mod messages;
 mod prefetch;
 mod recovery;
 mod retries;
 mod returns;
+mod row;
 mod segment;
 mod settling;
 mod storing;
@@ -86,6 +91,8 @@ pub struct Options {
     pub delivery_limit: Option<u64>,
     /// How long messages that came back wait before they are delivered again.
     pub retry: Option<Retry>,
+    /// The highest priority; none keeps all messages in the order of their arrival.
+    pub max_priority: Option<u8>,
 }
 
 /// What can happen to a queue.
@@ -136,8 +143,6 @@ pub struct Queue {
     options: Options,
     messages: Messages,
     consumers: consumers::Consumers,
-    /// The first number that was never delivered.
-    cursor: u64,
     /// Ready again, by number.
     returned: BTreeSet<u64>,
     /// Out of turn: on their way to the dead-letter exchange, or about to be; or waiting for a retry.
@@ -150,10 +155,6 @@ pub struct Queue {
     ready: u64,
     unacked: u64,
     limits: Limits,
-    /// At the last checkpoint every number below this was in a chunk or settled.
-    stored_below: u64,
-    /// Numbers below this may have been delivered by an earlier run.
-    redelivered_below: u64,
     /// Due times in memory.
     due: Dues,
     /// The first due time that is in the cold store only.
@@ -190,9 +191,12 @@ impl Queue {
         queue
     }
 
-    /// Gives the queue its declaration (also after [`Self::default`], which recovery fills first); before anything is
-    /// delivered.
+    /// Gives the queue its declaration (also after [`Self::default`], which recovery fills first); before
+    /// [`Self::recovered`], and before anything is delivered.
     pub fn set_options(&mut self, options: Options) {
+        if options.max_priority.is_some() {
+            self.messages.lanes.split();
+        }
         self.consumers.set_single_active(options.single_active_consumer);
         self.limits = Limits::of(&options);
         self.count_all();
@@ -254,10 +258,14 @@ impl Queue {
     }
 
     fn take_in(&mut self, batch: &Batch, now_ms: u64, effects: &mut Vec<Effect>) {
-        let first = self.enqueue(batch, effects);
-        // Whoever waits gets a message before its time to live is looked at: it may be 0.
-        self.hand_out(effects);
-        self.note_dues(first, batch);
+        if let Some(max) = self.options.max_priority {
+            self.take_in_by_level(batch, max, effects);
+        } else {
+            let first = self.enqueue(0, batch, effects);
+            // Whoever waits gets a message before its time to live is looked at: it may be 0.
+            self.hand_out(effects);
+            self.note_dues(first, batch);
+        }
         self.expire(now_ms, effects);
     }
 
@@ -303,11 +311,12 @@ impl Queue {
             }
         }
         effects.extend(self.messages.forgotten.drain(..).map(Effect::Forget));
+        self.messages.drop_idle_lanes();
     }
 
-    fn enqueue(&mut self, batch: &Batch, effects: &mut Vec<Effect>) -> u64 {
+    fn enqueue(&mut self, lane: usize, batch: &Batch, effects: &mut Vec<Effect>) -> u64 {
         let passing = self.ready == 0 && self.consumers.any_ready();
-        let first = self.messages.push(batch, passing);
+        let first = self.messages.push(lane, batch, passing);
         self.ready += u64::from(batch.count);
         if self.limits.counts_bytes() {
             self.count_batch(batch);

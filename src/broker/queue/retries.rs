@@ -69,7 +69,7 @@ impl Queue {
     pub(super) fn end_retries(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
         while let Some(seq) = self.retries.pop_due(now_ms) {
             self.taken.remove(&seq);
-            if seq < self.cursor {
+            if seq < self.messages.cursor(seq) {
                 self.returned.insert(seq);
             }
             self.ready += 1;

@@ -12,8 +12,8 @@ impl Queue {
             if self.is_all_unacked(first, end) {
                 count += self.messages.settle(first, end);
             } else {
-                let seqs =
-                    (first..end.min(self.cursor)).filter(|seq| self.is_unacked(*seq)).collect::<Vec<_>>();
+                let end = end.min(self.messages.cursor(first));
+                let seqs = (first..end).filter(|seq| self.is_unacked(*seq)).collect::<Vec<_>>();
                 count += seqs.into_iter().map(|seq| self.messages.settle(seq, seq + 1)).sum::<u64>();
             }
         }
@@ -30,7 +30,7 @@ impl Queue {
     ) {
         let (mut count, mut not_ready) = (0, 0);
         let (mut runs, mut retries) = (Vec::new(), Vec::new());
-        for seq in delivered(ranges, self.cursor) {
+        for seq in self.delivered(ranges) {
             if self.is_unacked(seq) {
                 count += 1;
                 if let Some(limit) = self.return_limit()
@@ -101,7 +101,7 @@ impl Queue {
             return self.ack(consumer, ranges);
         }
         let mut count = 0;
-        for seq in delivered(ranges, self.cursor) {
+        for seq in self.delivered(ranges) {
             if self.is_unacked(seq) {
                 self.taken.insert(seq);
                 self.send_dead_letter(seq, DeathReason::Rejected, effects);
@@ -118,15 +118,20 @@ impl Queue {
         for seq in std::mem::take(&mut self.returned) {
             self.ready -= self.messages.settle(seq, seq + 1);
         }
-        let mut from = self.cursor;
-        for taken in self.taken.range(from..) {
+        (0..self.messages.lanes.count()).for_each(|lane| self.purge_lane(lane));
+        self.limits.ready_bytes = 0;
+        self.due.clear();
+    }
+
+    fn purge_lane(&mut self, lane: usize) {
+        let lane = self.messages.lanes.get_mut(lane);
+        let end = lane.next_seq;
+        let mut from = std::mem::replace(&mut lane.cursor, end);
+        for taken in self.taken.range(from..end) {
             self.ready -= self.messages.settle(from, *taken);
             from = taken + 1;
         }
-        self.ready -= self.messages.settle(from, self.messages.next_seq);
-        self.cursor = self.messages.next_seq;
-        self.limits.ready_bytes = 0;
-        self.due.clear();
+        self.ready -= self.messages.settle(from, end);
     }
 
     /// The targets have it: it is done with here.
@@ -142,25 +147,29 @@ impl Queue {
 
     /// Whether a message could be delivered now.
     pub(super) fn is_ready(&self, seq: u64) -> bool {
-        let in_turn = seq >= self.cursor && !self.taken.contains(&seq);
+        let in_turn = seq >= self.messages.cursor(seq) && !self.taken.contains(&seq);
         (in_turn || self.returned.contains(&seq)) && self.messages.is_alive(seq)
     }
 
     fn is_unacked(&self, seq: u64) -> bool {
-        let elsewhere = seq >= self.cursor || self.returned.contains(&seq) || self.taken.contains(&seq);
+        let is_ahead = seq >= self.messages.cursor(seq);
+        let elsewhere = is_ahead || self.returned.contains(&seq) || self.taken.contains(&seq);
         !elsewhere && self.messages.is_alive(seq)
     }
 
     /// Whether what is not settled of `from .. to` is unacknowledged: a wrong range must not take a ready message.
     fn is_all_unacked(&self, from: u64, to: u64) -> bool {
-        to <= self.cursor
+        to <= self.messages.cursor(from)
             && (from >= to
                 || self.returned.range(from..to).next().is_none()
                     && self.taken.range(from..to).next().is_none())
     }
-}
 
-/// The numbers below `cursor` in these ranges.
-fn delivered(ranges: &[SeqRange], cursor: u64) -> impl Iterator<Item = u64> {
-    ranges.iter().flat_map(move |(first, length)| *first..first.saturating_add(*length).min(cursor))
+    /// The numbers in these ranges that were delivered once.
+    fn delivered(&self, ranges: &[SeqRange]) -> impl Iterator<Item = u64> + use<> {
+        let below = |first: u64| self.messages.cursor(first);
+        let ranges =
+            ranges.iter().map(|(first, length)| *first..first.saturating_add(*length).min(below(*first)));
+        ranges.collect::<Vec<_>>().into_iter().flatten()
+    }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::effect::Effect;
+use super::lanes::At;
 use super::segment::{ADOPT_BYTES, Segment, Stored};
 use super::{Queue, expiry::NEAR_MS};
 
@@ -47,9 +48,9 @@ impl Queue {
 
     /// Everything that a restart needs and the cold store does not have: after these writes the log up to here can go.
     pub fn checkpoint(&mut self) -> Vec<ChunkWrite> {
-        self.messages.seal_last();
+        self.messages.seal_lasts();
         let mut writes = Vec::new();
-        for at in 0..self.messages.len() {
+        for at in self.messages.positions() {
             let Some(segment) = self.messages.get(at) else { break };
             if unsaved(segment) {
                 writes.push(self.write_of(at));
@@ -60,15 +61,6 @@ impl Queue {
             }
         }
         writes
-    }
-
-    /// The queue's own row: what is true of it beside its messages.
-    #[must_use]
-    pub fn row(&self) -> Vec<u8> {
-        let mut row = vec![1];
-        row.extend_from_slice(&self.messages.next_seq.to_le_bytes());
-        row.extend_from_slice(&self.cursor.max(self.redelivered_below).to_le_bytes());
-        row
     }
 
     /// Due times before this are not needed in the cold store any more.
@@ -84,9 +76,7 @@ impl Queue {
     pub fn spill(&mut self, wanted: usize, pressure: Pressure, now_ms: u64) -> Vec<ChunkWrite> {
         self.pressure = pressure;
         let goal = self.messages.hot_bytes().saturating_sub(wanted);
-        if self.keeps_nothing() && self.messages.hot_bytes() >= ADOPT_BYTES {
-            self.messages.seal_last();
-        }
+        self.seal_for_spill();
         let mut writes = Vec::new();
         let mut writing = 0;
         for at in self.coldest_first() {
@@ -106,6 +96,21 @@ impl Queue {
         writes
     }
 
+    /// What grows cannot be written: ends the growth of what may have to go.
+    fn seal_for_spill(&mut self) {
+        if self.keeps_nothing() && self.messages.hot_bytes() >= ADOPT_BYTES {
+            self.messages.seal_lasts();
+        } else if self.messages.lanes.is_split() {
+            let near: Vec<_> = self.ahead().take(READ_AHEAD + 1).map(|at| at.lane).collect();
+            for lane in (0..self.messages.lanes.count()).filter(|lane| !near.contains(lane)) {
+                let last = self.messages.lanes.get(lane).segments.back();
+                if last.is_some_and(|last| last.hot_bytes() >= ADOPT_BYTES) {
+                    self.messages.seal_last(lane);
+                }
+            }
+        }
+    }
+
     /// The cold store has this chunk now; `spilling` drops its bytes.
     pub fn chunk_stored(&mut self, first: u64, spilling: bool, now_ms: u64) {
         let Some(at) = self.messages.position_of_first(first) else { return };
@@ -116,15 +121,26 @@ impl Queue {
         }
     }
 
-    /// Segments whose messages are needed last come first: the newest, then the oldest unacknowledged.
-    fn coldest_first(&self) -> Vec<usize> {
-        let count = self.messages.len();
-        let current = self.messages.position_from(self.cursor);
+    /// Segments whose messages are needed last come first: the newest of the lowest priority, then the unacknowledged.
+    fn coldest_first(&self) -> Vec<At> {
         let is_candidate =
-            |at: &usize| self.messages.get(*at).is_some_and(|segment| segment.is_hot() && !segment.is_open());
+            |at: &At| self.messages.get(*at).is_some_and(|segment| segment.is_hot() && !segment.is_open());
         let kept = if self.keeps_nothing() { 0 } else { READ_AHEAD + 1 };
-        let ahead = (current.saturating_add(kept)..count).rev();
-        ahead.chain(0..current.min(count)).filter(is_candidate).collect()
+        let kept: Vec<_> = self.ahead().take(kept).collect();
+        let behind = (0..self.messages.lanes.count()).rev().flat_map(|lane| {
+            let it = self.messages.lanes.get(lane);
+            (0..it.position_from(it.cursor)).map(move |index| At { lane, index })
+        });
+        self.ahead().rev().chain(behind).filter(is_candidate).filter(|at| !kept.contains(at)).collect()
+    }
+
+    /// Segments with messages that were never delivered, in the order of their turn.
+    fn ahead(&self) -> impl DoubleEndedIterator<Item = At> {
+        let all = (0..self.messages.lanes.count()).flat_map(|lane| {
+            let it = self.messages.lanes.get(lane);
+            (it.position_from(it.cursor)..it.segments.len()).map(move |index| At { lane, index })
+        });
+        all.filter(|at| self.messages.get(*at).is_some_and(|segment| segment.alive > 0))
     }
 
     /// Whether even the messages next in turn may leave memory: nobody can take them now, and it is needed badly.
@@ -133,12 +149,11 @@ impl Queue {
     }
 
     /// Whether a segment is next in turn.
-    fn near_cursor(&self, at: usize) -> bool {
-        let current = self.messages.position_from(self.cursor);
-        (current..=current + READ_AHEAD).contains(&at)
+    fn near_cursor(&self, at: At) -> bool {
+        self.ahead().take(READ_AHEAD + 1).any(|near| near == at)
     }
 
-    fn cool(&mut self, at: usize, now_ms: u64) {
+    fn cool(&mut self, at: At, now_ms: u64) {
         let far_ms = now_ms.saturating_add(NEAR_MS);
         let dues = self.messages.get(at).into_iter().flat_map(Segment::dues);
         for entry in dues.filter(|(due_ms, _)| *due_ms > far_ms) {
@@ -150,7 +165,7 @@ impl Queue {
     }
 
     /// Drops the bytes of a segment that the cold store has.
-    pub(super) fn drop_bytes(&mut self, at: usize) {
+    pub(super) fn drop_bytes(&mut self, at: At) {
         let counts_bytes = self.limits.counts_bytes();
         self.messages.change(at, |segment| {
             if counts_bytes {
@@ -160,7 +175,7 @@ impl Queue {
         });
     }
 
-    fn write_of(&mut self, at: usize) -> ChunkWrite {
+    fn write_of(&mut self, at: At) -> ChunkWrite {
         let counts_bytes = self.limits.counts_bytes();
         self.messages.change(at, |segment| {
             segment.stored = Stored::Writing;
@@ -179,7 +194,7 @@ impl Queue {
     }
 
     /// Whether a segment is in memory; asks for its chunk when it is not.
-    pub(super) fn is_hot(&mut self, at: usize, effects: &mut Vec<Effect>) -> bool {
+    pub(super) fn is_hot(&mut self, at: At, effects: &mut Vec<Effect>) -> bool {
         let Some(segment) = self.messages.get(at) else { return false };
         if segment.is_hot() {
             return true;
@@ -192,9 +207,14 @@ impl Queue {
     }
 
     /// Asks for the next chunks before they are needed.
-    pub(super) fn read_ahead(&mut self, at: usize, effects: &mut Vec<Effect>) {
-        for next in at + 1..=at + READ_AHEAD {
-            if self.messages.get(next).is_some() {
+    pub(super) fn read_ahead(&mut self, at: At, effects: &mut Vec<Effect>) {
+        let behind = self.messages.lanes.get(at.lane).segments.len() - at.index - 1;
+        for step in 1..=behind.min(READ_AHEAD) {
+            self.is_hot(At { index: at.index + step, ..at }, effects);
+        }
+        if behind < READ_AHEAD && at.lane + 1 < self.messages.lanes.count() {
+            let next = self.ahead().filter(|next| next.lane > at.lane).take(READ_AHEAD - behind);
+            for next in next.collect::<Vec<_>>() {
                 self.is_hot(next, effects);
             }
         }

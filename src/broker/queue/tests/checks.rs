@@ -20,14 +20,22 @@ impl World {
         let hot_bytes: usize = messages.segments().map(|segment| segment.hot_bytes()).sum();
         assert_eq!(messages.hot_bytes(), hot_bytes, "the memory account is the sum over the segments");
         let mut end = 0;
-        for segment in messages.segments() {
-            assert!(segment.first >= end, "segments are in order");
-            assert_eq!(segment.alive().count(), segment.alive as usize);
-            let is_last = segment.end() >= messages.next_seq;
-            assert!(segment.alive > 0 || is_last && segment.is_open(), "no segment without messages is kept");
-            end = segment.end();
+        for lane in messages.lanes.iter() {
+            assert!(lane.base >= end, "lanes are in order");
+            end = lane.base;
+            for segment in &lane.segments {
+                assert!(segment.first >= end, "segments are in order");
+                assert_eq!(segment.alive().count(), segment.alive as usize);
+                let is_last = segment.end() >= lane.next_seq;
+                assert!(
+                    segment.alive > 0 || is_last && segment.is_open(),
+                    "no segment without messages is kept"
+                );
+                end = segment.end();
+            }
+            assert!(lane.next_seq >= end);
         }
-        assert!(messages.next_seq >= end);
+        assert!(messages.alive > 0 || messages.lanes.count() <= 3, "lanes without messages are few");
         assert!(messages.settled.is_empty() && messages.forgotten.is_empty(), "everything is reported");
     }
 
@@ -39,7 +47,12 @@ impl World {
         assert_eq!(queue.messages.alive, alive);
         let all = queue.messages.segments().flat_map(|segment| segment.alive());
         assert_eq!(queue.ready, all.filter(|seq| queue.is_ready(*seq)).count() as u64);
-        assert!(queue.returned.iter().all(|seq| *seq < queue.cursor && queue.messages.is_alive(*seq)));
+        assert!(
+            queue
+                .returned
+                .iter()
+                .all(|seq| *seq < queue.messages.cursor(*seq) && queue.messages.is_alive(*seq))
+        );
         assert!(queue.taken.iter().all(|seq| queue.messages.is_alive(*seq) && !queue.is_ready(*seq)));
         let limited = self.options.max_length.is_some() || self.options.max_length_bytes.is_some();
         // One dropped while it was not in memory leaves its due time behind.

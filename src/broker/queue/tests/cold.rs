@@ -209,8 +209,9 @@ fn a_checkpoint_writes_what_only_the_log_has() {
     queue.checkpoint(0);
     queue.stored(ALL);
     assert_eq!(queue.cold.keys().copied().collect::<Vec<_>>(), [0], "transient messages are not written");
-    let segment =
-        |queue: &World| queue.queue.messages.get(0).map(|segment| (segment.stored, segment.is_hot()));
+    let segment = |queue: &World| {
+        queue.queue.messages.segments().next().map(|segment| (segment.stored, segment.is_hot()))
+    };
     assert_eq!(segment(&queue), Some((Stored::Yes, true)));
     queue.get();
     assert!(!queue.queue.needs_checkpoint());

@@ -4,6 +4,7 @@
 //! - `world`: a queue with everything around it: consumers, a clock, a log, a cold store
 //! - `model`: what must hold after every command of a random history
 //! - `returns`, `retries`: delivery limits, and delays before the next delivery
+//! - `priorities`: one lane for each
 //! - `recovery`: crashes in the middle of random histories
 
 mod arguments;
@@ -14,6 +15,7 @@ mod delivery;
 mod expiry;
 mod limits;
 mod model;
+mod priorities;
 mod recovery;
 mod retries;
 mod returns;

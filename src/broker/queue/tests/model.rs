@@ -16,7 +16,7 @@ const RETRY_MAX_MS: u64 = 1000;
 /// Something that happens to a queue. Picks are taken modulo what there is.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    Publish { count: usize, size: usize, persistent: u8, after_ms: Option<u64> },
+    Publish { count: usize, size: usize, persistent: u8, after_ms: Option<u64>, priorities: u32 },
     Consume { prefetch: u16, no_ack: bool, priority: i32, shares: bool, window_bytes: u64 },
     Cancel(usize),
     Settle { pick: usize, from: usize, count: usize, verdict: Verdict },
@@ -43,8 +43,10 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     let after_ms =
         prop_oneof![4 => Just(None), 1 => prop_oneof![0u64..300, 600_000u64..1_500_000].prop_map(Some)];
     prop_oneof![
-        12 => (1usize..6, size, any::<u8>(), after_ms)
-            .prop_map(|(count, size, persistent, after_ms)| Step::Publish { count, size, persistent, after_ms }),
+        12 => (1usize..6, size, any::<u8>(), after_ms, prop_oneof![Just(0), any::<u32>()])
+            .prop_map(|(count, size, persistent, after_ms, priorities)| {
+                Step::Publish { count, size, persistent, after_ms, priorities }
+            }),
         3 => (0u16..4, prop::bool::weighted(0.2), 0i32..2, any::<bool>(), prop_oneof![Just(1 << 40), 1u64..5000])
             .prop_map(|(prefetch, no_ack, priority, shares, window_bytes)| {
                 Step::Consume { prefetch, no_ack, priority, shares, window_bytes }
@@ -68,10 +70,12 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
 pub(super) fn options(durable: bool) -> impl Strategy<Value = Options> {
     let ttl = prop_oneof![4 => Just(None), 1 => prop_oneof![Just(0u64), 50u64..300].prop_map(Some)];
     let plain = (ttl, any::<bool>(), prop::bool::weighted(0.2), delivery_limit());
-    (plain, limits(), retry()).prop_map(move |(plain, limits, retry)| {
+    let max_priority =
+        prop_oneof![1 => Just(None), 1 => prop_oneof![Just(0u8), 1u8..12, Just(255)].prop_map(Some)];
+    (plain, limits(), retry(), max_priority).prop_map(move |(plain, limits, retry, max_priority)| {
         let (message_ttl_ms, dead_letters, single_active_consumer, delivery_limit) = plain;
-        let limits = Options { durable, retry, ..limits };
-        Options { message_ttl_ms, dead_letters, single_active_consumer, delivery_limit, ..limits }
+        let limits = Options { durable, message_ttl_ms, retry, max_priority, ..limits };
+        Options { dead_letters, single_active_consumer, delivery_limit, ..limits }
     })
 }
 
@@ -116,8 +120,8 @@ impl World {
     /// `covered`: the log position of a checkpoint that has begun.
     pub(super) fn step(&mut self, step: Step, covered: &mut Option<usize>) {
         match step {
-            Step::Publish { count, size, persistent, after_ms } => {
-                self.publish_some(count, size, persistent, after_ms);
+            Step::Publish { count, size, persistent, after_ms, priorities } => {
+                self.publish_some((count, size), persistent, after_ms, priorities);
             }
             Step::Consume { prefetch, no_ack, priority, shares, window_bytes } => {
                 let id = self.specs.len() as u64 + 1;
@@ -154,13 +158,21 @@ impl World {
         (pick % self.specs.len()) as u64 + 1
     }
 
-    fn publish_some(&mut self, count: usize, size: usize, persistent: u8, after_ms: Option<u64>) {
+    fn publish_some(
+        &mut self,
+        (count, size): (usize, usize),
+        persistent: u8,
+        after_ms: Option<u64>,
+        priorities: u32,
+    ) {
+        let priority = |at: u8| [0, 0, 1, 2, 5, 9, 200, 255][(priorities >> (3 * at) & 7) as usize];
         let (now_ms, seed) = (self.now_ms, self.model.len() % 200);
         let bodies: Vec<_> = (0..count).map(|at| vec![u8::try_from(seed + at).unwrap(); size + at]).collect();
         let messages: Vec<_> = (0..8u8)
             .zip(&bodies)
             .map(|(at, body)| Message {
                 persistent: persistent >> at & 1 == 1,
+                priority: priority(at),
                 due_ms: after_ms.filter(|_| at % 2 == 0).map(|after_ms| now_ms + after_ms),
                 ..message(body, now_ms)
             })

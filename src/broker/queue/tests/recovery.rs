@@ -59,7 +59,7 @@ impl Disk {
     }
 
     /// The queue as a restart brings it back.
-    fn recover(&self, options: Options, clean_below: Option<u64>, now_ms: u64) -> World {
+    fn recover(&self, options: Options, clean_below: Option<&[u64]>, now_ms: u64) -> World {
         self.clone().recover_spilling(options, clean_below, now_ms, usize::MAX)
     }
 
@@ -67,7 +67,7 @@ impl Disk {
     fn recover_spilling(
         &mut self,
         options: Options,
-        clean_below: Option<u64>,
+        clean_below: Option<&[u64]>,
         now_ms: u64,
         every: usize,
     ) -> World {
@@ -110,7 +110,7 @@ impl Disk {
         }
         for (seq, record) in self.expected() {
             let (message, _) = batch::read(&record).unwrap();
-            let was_delivered = clean_below.is_none_or(|below| seq < below);
+            let was_delivered = clean_below.is_none_or(|marks| is_below(seq, marks));
             let (due_ms, returns) = (message.due_ms, self.returns(seq));
             let told = Told { was_delivered, returns, ..Told::new(record, due_ms) };
             let waits = self.retry_ms(seq).filter(|due_ms| *due_ms > now_ms);
@@ -175,6 +175,18 @@ fn persistent(first: u64, records: &Bytes) -> Vec<(u64, Bytes)> {
     messages
 }
 
+/// Whether a message was delivered before a clean stop, by the marks of the lanes.
+fn is_below(seq: u64, marks: &[u64]) -> bool {
+    let is_of_lane = |mark: &&u64| marks.len() == 1 || **mark >> 56 == seq >> 56;
+    marks.iter().find(is_of_lane).is_none_or(|mark| seq < *mark)
+}
+
+/// Whether a later run gives out no number that the earlier one gave out.
+fn is_ahead(later: &World, earlier: &World) -> bool {
+    let next = |world: &World, priority| world.queue.messages.lanes.next_seq(priority);
+    (0..=u8::MAX).all(|priority| next(later, priority) > next(earlier, priority))
+}
+
 fn run(world: &mut World, steps: Vec<Step>) {
     let mut covered = None;
     for step in steps {
@@ -206,13 +218,13 @@ proptest! {
         // A crash in the middle of a recovery that spills changes nothing.
         disk.recover_spilling(options.clone(), None, world.now_ms, every);
         let mut again = disk.recover_spilling(options.clone(), None, world.now_ms + 1, every + 3);
-        prop_assert!(again.queue.messages.next_seq > world.queue.messages.next_seq);
+        prop_assert!(is_ahead(&again, &world));
 
         run(&mut again, between);
         let (cut, flushed) = crash_of(&again, crashes[1].0);
         let disk = Disk::crash(&disk, &again.events[..cut], flushed, crashes[1].1);
         let mut last = disk.recover(options.clone(), None, again.now_ms + 1);
-        prop_assert!(last.queue.messages.next_seq > again.queue.messages.next_seq);
+        prop_assert!(is_ahead(&last, &again));
 
         // The log alone tells the same.
         let log_only = Disk { log: disk.log, ..Disk::default() };
@@ -235,11 +247,50 @@ fn after_a_clean_stop_only_what_was_delivered_is_redelivered() {
     world.get();
     let below = world.queue.delivered_below();
     let disk = Disk::crash(&Disk::default(), &world.events, 0, 0);
-    let mut again = disk.recover(durable(), Some(below), 2000);
+    let mut again = disk.recover(durable(), Some(&below), 2000);
     again.consume(7, |_| {});
     let delivered = again.take_delivered();
     assert_eq!(super::bodies(&delivered), [1, 2, 3]);
     assert_eq!(delivered.iter().map(|entry| entry.2).collect::<Vec<_>>(), [true, false, false]);
+}
+
+#[test]
+fn after_a_clean_stop_each_level_knows_what_was_delivered() {
+    let options = Options { max_priority: Some(9), ..durable() };
+    let mut world = World::new(options.clone(), 1000);
+    for priority in [0, 5, 9, 5, 9, 0] {
+        world.publish(&[batch::Message { priority, ..super::world::message(&[priority], 1000) }]);
+    }
+    world.consume(7, |spec| spec.prefetch = 3);
+    let below = world.queue.delivered_below();
+    for checkpointed in [false, true] {
+        if checkpointed {
+            world.checkpoint(world.events.len());
+        }
+        let disk = Disk::crash(&Disk::default(), &world.events, usize::MAX, 0);
+        let mut again = disk.recover(options.clone(), Some(&below), 2000);
+        again.consume(7, |_| {});
+        again.load_all();
+        let delivered = again.take_delivered();
+        assert_eq!(super::bodies(&delivered), [9, 9, 5, 5, 0, 0]);
+        let redelivered: Vec<_> = delivered.iter().map(|entry| entry.2).collect();
+        assert_eq!(redelivered, [true, true, true, false, false, false]);
+    }
+}
+
+#[test]
+fn messages_that_an_earlier_version_numbered_without_levels_are_kept() {
+    let mut world = World::new(durable(), 1000);
+    world.put(&[1, 2]);
+    world.checkpoint(1);
+    world.put(&[3]);
+    let disk = Disk::crash(&Disk::default(), &world.events, usize::MAX, 0);
+    let mut again = disk.recover(Options { max_priority: Some(9), ..durable() }, None, 2000);
+    assert_eq!(again.queue.counts().ready, 3);
+    again.put(&[4]);
+    again.consume(7, |_| {});
+    again.load_all();
+    assert_eq!(super::bodies(&again.take_delivered()), [1, 2, 3, 4]);
 }
 
 #[test]
@@ -268,7 +319,7 @@ fn small_logged_batches_share_a_segment_in_front_of_a_chunk_too() {
     world.stored(usize::MAX);
     let disk = Disk::crash(&Disk::default(), &world.events, usize::MAX, 0);
     let again = disk.recover(durable(), None, 2000);
-    assert!(again.queue.messages.len() <= 3, "{}", again.queue.messages.len());
+    assert!(again.queue.messages.segments().count() <= 3);
 }
 
 #[test]
@@ -291,8 +342,8 @@ fn numbers_of_transient_messages_are_not_given_out_again() {
     let transient = batch::Message { persistent: false, ..super::world::message(b"t", 1000) };
     world.publish(&[transient; 10]);
     let disk = Disk::crash(&Disk::default(), &world.events, 0, 0);
-    let again = disk.recover(durable(), Some(0), 1001);
-    assert!(again.queue.messages.next_seq > 11);
+    let again = disk.recover(durable(), Some(&[0]), 1001);
+    assert!(again.queue.messages.lanes.next_seq(0) > 11);
     assert_eq!(again.queue.counts().ready, 1);
 }
 
@@ -308,6 +359,13 @@ fn damaged_rows_and_descriptors_are_refused() {
     for cut in 0..row.len() {
         assert_eq!(queue.restore_row(&row[..cut]), None);
     }
+    let mut lanes = World::new(Options { max_priority: Some(3), ..durable() }, 1000);
+    lanes.put(&[1]);
+    let row = lanes.queue.row();
+    assert_eq!(Queue::default().restore_row(&row), Some(()));
+    for cut in 0..row.len() {
+        assert_eq!(Queue::default().restore_row(&row[..cut]), None);
+    }
     for cut in 0..chunk.descriptor.len() {
         assert_eq!(queue.restore_chunk(0, &chunk.descriptor[..cut]), None);
     }
@@ -322,5 +380,8 @@ proptest! {
         let mut queue = Queue::default();
         let _ = queue.restore_row(&bytes);
         let _ = queue.restore_chunk(first, &bytes);
+        queue.set_options(Options { max_priority: Some(1), ..durable() });
+        let _ = queue.restore_chunk(first, &bytes);
+        queue.recovered(None, None, 1000);
     }
 }

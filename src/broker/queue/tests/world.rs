@@ -182,22 +182,32 @@ impl World {
         let mut records = Vec::new();
         messages.iter().for_each(|message| message.put(&mut records));
         let batch = Batch::check(records.into()).unwrap();
-        let (first, before) = (self.queue.messages.next_seq, self.ready());
+        let before = self.ready();
+        let level = |message: &Message<'_>| message.priority.min(self.options.max_priority.unwrap_or(0));
+        let levels = messages.iter().map(level);
+        let mut next: BTreeMap<_, _> =
+            levels.map(|level| (level, self.queue.messages.lanes.next_seq(level))).collect();
+        let mut taken = Vec::new();
         self.moved.clear();
         let mut effects = Vec::new();
         self.queue.apply(Command::Enqueue(batch.clone()), self.now_ms, &mut effects);
         let refused = take_refused(&mut effects, &batch);
-        let mut seq = first;
         for (message, record) in messages.iter().zip(split(&batch.records)) {
             if refused.contains(&record.as_ptr()) {
                 self.refused.push(message.body.to_vec());
                 continue;
             }
-            self.model.insert(seq, Told::new(record, message.due_ms));
-            seq += 1;
+            let next = next.get_mut(&message.priority.min(self.options.max_priority.unwrap_or(0))).unwrap();
+            self.model.insert(*next, Told::new(record, message.due_ms));
+            taken.push(*next);
+            *next += 1;
         }
         effects.into_iter().for_each(|effect| self.carry_out(effect));
-        self.check_refusals(messages, before, seq - first);
+        self.check_refusals(messages, before, &taken);
+        if self.options.max_priority.is_some() && !refused.is_empty() {
+            // What was in front of the refused ones may have been delivered before higher ones behind them came in.
+            self.moved.clear();
+        }
         self.check();
         self.check_limits();
     }

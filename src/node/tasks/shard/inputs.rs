@@ -155,6 +155,7 @@ pub(crate) fn options_of(entry: &QueueEntry) -> Options {
         overflow: entry.settings.overflow,
         delivery_limit: entry.settings.delivery_limit,
         retry: entry.settings.retry.retry(),
+        max_priority: entry.settings.max_priority,
     }
 }
 

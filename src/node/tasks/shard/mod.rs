@@ -257,7 +257,7 @@ impl Shard {
         let marks: Vec<_> = self.slots.iter().map(|(id, slot)| (*id, slot.queue.delivered_below())).collect();
         for (id, below) in marks {
             if self.slots.get(&id).is_some_and(|slot| slot.entry.durable) {
-                self.append(record::DELIVERED, record::delivered(id, below), bytes::Bytes::new());
+                self.append(record::DELIVERED, record::delivered(id, &below), bytes::Bytes::new());
             }
         }
         self.append(record::CLEAN_STOP, Vec::new(), bytes::Bytes::new());

@@ -4,7 +4,7 @@
 //! - settle: queue u64, then (first u64, count u64) for each range
 //! - returned: queue u64, then (first u64, count u64, how often u32) for each run
 //! - retry: queue u64, then (first u64, count u64, until when they wait u64) for each run
-//! - delivered: queue u64, the first number never delivered u64
+//! - delivered: queue u64, then for each lane the first number never delivered u64
 //! - clean stop, started: nothing; the node stopped cleanly if the former is the shard's last record
 
 use crate::broker::ids::QueueId;
@@ -27,8 +27,8 @@ pub(crate) fn enqueue(queue: QueueId, first: u64) -> Vec<u8> {
     pair(queue.0, first)
 }
 
-pub(crate) fn delivered(queue: QueueId, below: u64) -> Vec<u8> {
-    pair(queue.0, below)
+pub(crate) fn delivered(queue: QueueId, below: &[u64]) -> Vec<u8> {
+    [queue.0].iter().chain(below).flat_map(|number| number.to_le_bytes()).collect()
 }
 
 pub(crate) fn settle(queue: QueueId, ranges: &[SeqRange]) -> Vec<u8> {
@@ -66,6 +66,14 @@ pub(crate) fn read_pair(payload: &[u8]) -> Option<(u64, u64, &[u8])> {
     let (first, rest) = payload.split_first_chunk::<8>()?;
     let (second, rest) = rest.split_first_chunk::<8>()?;
     Some((u64::from_le_bytes(*first), u64::from_le_bytes(*second), rest))
+}
+
+pub(crate) fn read_delivered(payload: &[u8]) -> Option<(u64, Vec<u64>)> {
+    let (queue, rest) = payload.split_first_chunk::<8>()?;
+    let (below, rest) = rest.as_chunks::<8>();
+    let is_whole = rest.is_empty() && !below.is_empty();
+    let below = below.iter().map(|below| u64::from_le_bytes(*below));
+    is_whole.then(|| (u64::from_le_bytes(*queue), below.collect()))
 }
 
 pub(crate) fn read_settle(payload: &[u8]) -> Option<(QueueId, Vec<SeqRange>)> {
@@ -113,6 +121,17 @@ fn pair(first: u64, second: u64) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn marks_of_what_was_delivered_are_read_as_written() {
+        for marks in [vec![5], vec![5, u64::MAX, 7]] {
+            let payload = delivered(QueueId(7), &marks);
+            assert_eq!(read_delivered(&payload), Some((7, marks)));
+            for cut in (0..payload.len()).filter(|cut| cut % 8 != 0 || *cut < 16) {
+                assert_eq!(read_delivered(&payload[..cut]), None, "{cut}");
+            }
+        }
+    }
 
     #[test]
     fn returns_are_read_as_written() {

@@ -1,0 +1,76 @@
+//! A queue's own row in the cold store, little endian.
+//!
+//! - version 1: next number u64, the first number never delivered u64
+//! - version 3, for lanes: where new lanes begin to count u64, how many lanes u16, then for each the same as in version 1
+
+use super::Queue;
+use super::lanes::Lane;
+
+const VERSION_1: u8 = 1;
+const VERSION_3: u8 = 3;
+
+impl Queue {
+    /// What is true of the queue beside its messages.
+    #[must_use]
+    pub fn row(&self) -> Vec<u8> {
+        let lanes = &self.messages.lanes;
+        if !lanes.is_split() {
+            let mut row = vec![VERSION_1];
+            put_lane(lanes.get(0), &mut row);
+            return row;
+        }
+        let mut row = vec![VERSION_3];
+        row.extend_from_slice(&lanes.floor().to_le_bytes());
+        row.extend_from_slice(&u16::try_from(lanes.count()).unwrap_or(u16::MAX).to_le_bytes());
+        lanes.iter().for_each(|lane| put_lane(lane, &mut row));
+        row
+    }
+
+    /// Takes the queue's row. `None` when it is not one.
+    pub fn restore_row(&mut self, row: &[u8]) -> Option<()> {
+        let (version, mut row) = row.split_first()?;
+        match *version {
+            VERSION_1 => {
+                let (next_seq, delivered) = (take(&mut row)?, take(&mut row)?);
+                restore_lane(self.messages.lanes.get_mut(0), next_seq, delivered);
+            }
+            VERSION_3 => self.restore_lanes(&mut row)?,
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn restore_lanes(&mut self, row: &mut &[u8]) -> Option<()> {
+        let floor = take(row)?;
+        let (count, rest) = row.split_first_chunk::<2>()?;
+        *row = rest;
+        let lanes = &mut self.messages.lanes;
+        lanes.split();
+        lanes.raise(floor);
+        // What was in front of a new lane is settled.
+        lanes.iter_mut().for_each(|lane| lane.stored_below = lane.next_seq);
+        for _ in 0..u16::from_le_bytes(*count) {
+            let (next_seq, delivered) = (take(row)?, take(row)?);
+            let lane = lanes.make(next_seq);
+            restore_lane(lanes.get_mut(lane), next_seq, delivered);
+        }
+        Some(())
+    }
+}
+
+fn put_lane(lane: &Lane, row: &mut Vec<u8>) {
+    row.extend_from_slice(&lane.next_seq.to_le_bytes());
+    row.extend_from_slice(&lane.delivered_below().to_le_bytes());
+}
+
+fn restore_lane(lane: &mut Lane, next_seq: u64, delivered: u64) {
+    lane.stored_below = next_seq;
+    lane.next_seq = lane.next_seq.max(next_seq);
+    lane.redelivered_below = delivered;
+}
+
+fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let (value, rest) = bytes.split_first_chunk::<8>()?;
+    *bytes = rest;
+    Some(u64::from_le_bytes(*value))
+}
