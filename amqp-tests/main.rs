@@ -27,6 +27,7 @@ mod confirms;
 mod publishing;
 mod reply_to;
 
+mod consumer_timeout;
 mod consuming;
 mod fairness;
 mod qos;

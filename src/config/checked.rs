@@ -64,6 +64,8 @@ pub struct Limits {
     pub frame_max_bytes: u32,
     /// Seconds between heartbeats (`connection.tune`); 0 is none.
     pub heartbeat_s: u16,
+    /// Milliseconds that a delivery may be unacknowledged; 0 is for ever.
+    pub consumer_timeout_ms: u64,
     /// Bytes of one message's body.
     pub message_bytes_max: u64,
     /// Bytes waiting for one slow connection before its consumers are skipped.
@@ -231,6 +233,11 @@ impl Check<'_> {
             )?,
             frame_max_bytes: self.number("limits.frame_max_bytes", raw.frame_max_bytes, 8192..=1 << 30)?,
             heartbeat_s: self.number("limits.heartbeat_s", raw.heartbeat_s, 0..=65_535)?,
+            consumer_timeout_ms: self.number(
+                "limits.consumer_timeout_ms",
+                raw.consumer_timeout_ms,
+                0..=315_360_000_000,
+            )?,
             message_bytes_max: self.number(
                 "limits.message_bytes_max",
                 raw.message_bytes_max,

@@ -22,6 +22,10 @@ pub struct Consumer {
     pub uncredited_bytes: u64,
     /// Bytes that may be on their way to it.
     pub window_bytes: u64,
+    /// Its own `x-consumer-timeout`, milliseconds; 0 is for ever.
+    pub timeout_ms: Option<u64>,
+    /// How long its deliveries might be unacknowledged when it began, milliseconds.
+    pub limit_ms: u64,
 }
 
 /// All consumers of a channel.
@@ -45,6 +49,12 @@ impl Consumers {
     }
 
     /// The consumer with this identity.
+    #[must_use]
+    pub fn get(&self, id: ConsumerId) -> Option<&Consumer> {
+        self.by_id.get(&id)
+    }
+
+    /// The consumer with this identity, to be changed.
     pub fn get_mut(&mut self, id: ConsumerId) -> Option<&mut Consumer> {
         self.by_id.get_mut(&id)
     }

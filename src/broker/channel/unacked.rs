@@ -8,6 +8,12 @@ use crate::broker::queue::{ConsumerId, SeqRange};
 /// Settled deliveries kept in the list before it is cleaned.
 const SETTLED_MAX: u64 = 1024;
 
+/// Times of deliveries are kept in steps of this many milliseconds, so that they cost no room.
+const TICK_MS: u64 = 10;
+
+const SETTLED: u32 = 1 << 31;
+const TIMED_OUT: u32 = 1 << 30;
+
 /// Open settlements looked at for one to join.
 const LOOKED_AT_MAX: usize = 8;
 
@@ -18,6 +24,17 @@ pub struct Source {
     pub target: Target,
     /// The consumer, or [`crate::broker::queue::GETTER`].
     pub consumer: ConsumerId,
+    /// The consumer's own `x-consumer-timeout`, milliseconds; 0 is for ever.
+    pub timeout_ms: Option<u64>,
+}
+
+/// What is found out about deliveries that may be too old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// One from this source is unacknowledged for longer than it may be.
+    Overdue(Source),
+    /// None will be within this many milliseconds.
+    Fine(u64),
 }
 
 /// What becomes of deliveries.
@@ -48,8 +65,25 @@ pub struct Settled {
 struct Outstanding {
     tag: u64,
     seq: u64,
+    /// When it was delivered, in ticks: the lower bits of them.
+    at: u32,
+    /// The number of its source, and in the highest bits whether it is settled, or was taken back.
     source: u32,
-    settled: bool,
+}
+
+impl Outstanding {
+    fn is(self, state: u32) -> bool {
+        self.source & state != 0
+    }
+
+    fn source(self) -> usize {
+        usize::try_from(self.source & !(SETTLED | TIMED_OUT)).unwrap_or(usize::MAX)
+    }
+
+    /// Its age in milliseconds at this tick, not more than it is.
+    fn age_ms(self, tick: u32) -> u64 {
+        (u64::from(tick.wrapping_sub(self.at)) * TICK_MS).saturating_sub(TICK_MS)
+    }
 }
 
 /// The outstanding deliveries, in the order of their tags.
@@ -61,6 +95,10 @@ pub struct Unacked {
     /// Settled and not handed on yet.
     settled: Vec<Settled>,
     count: u64,
+    /// Taken back by [`Self::take_back`]; their acknowledgements may still come.
+    timed_out: u64,
+    /// The time of the next deliveries.
+    tick: u32,
 }
 
 impl Unacked {
@@ -83,8 +121,60 @@ impl Unacked {
     pub fn deliver(&mut self, source: u32, seq: u64) -> u64 {
         self.last_tag += 1;
         self.count += 1;
-        self.entries.push_back(Outstanding { tag: self.last_tag, seq, source, settled: false });
+        self.entries.push_back(Outstanding { tag: self.last_tag, seq, at: self.tick, source });
         self.last_tag
+    }
+
+    /// Tells the time of the deliveries that follow, Unix milliseconds.
+    pub fn set_time(&mut self, now_ms: u64) {
+        self.tick = tick_of(now_ms);
+    }
+
+    /// Where outstanding deliveries may have come from, by number.
+    #[must_use]
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// Looks for deliveries that are outstanding for longer than the limit of their source, milliseconds. `None` when
+    /// nothing is outstanding.
+    #[must_use]
+    pub fn age(&self, now_ms: u64, limits_ms: &[u64]) -> Option<Age> {
+        let tick = tick_of(now_ms);
+        let shortest_ms = limits_ms.iter().copied().min().unwrap_or(u64::MAX);
+        let mut next_ms = None;
+        for entry in self.entries.iter().filter(|entry| !entry.is(SETTLED | TIMED_OUT)) {
+            let age_ms = entry.age_ms(tick);
+            if age_ms < shortest_ms {
+                // All behind it are younger.
+                let left_ms = shortest_ms - age_ms;
+                return Some(Age::Fine(next_ms.map_or(left_ms, |next_ms: u64| next_ms.min(left_ms))));
+            }
+            let limit_ms = limits_ms.get(entry.source()).copied().unwrap_or(u64::MAX);
+            if age_ms >= limit_ms {
+                return self.sources.get(entry.source()).map(|source| Age::Overdue(*source));
+            }
+            let left_ms = limit_ms - age_ms;
+            next_ms = Some(next_ms.map_or(left_ms, |next_ms: u64| next_ms.min(left_ms)));
+        }
+        next_ms.map(Age::Fine)
+    }
+
+    /// Gives back everything from a source; gives how many that were. Their tags are taken in silence when they are
+    /// settled later.
+    pub fn take_back(&mut self, source: Source) -> u64 {
+        let before = self.count;
+        let Some(number) = self.sources.iter().position(|other| *other == source) else { return 0 };
+        for at in 0..self.entries.len() {
+            let Some(entry) = self.entries.get_mut(at) else { break };
+            if entry.source() == number && !entry.is(SETTLED | TIMED_OUT) {
+                let taken = *entry;
+                entry.source |= TIMED_OUT;
+                self.note(taken, Verdict::Requeue);
+            }
+        }
+        self.timed_out += before - self.count;
+        before - self.count
     }
 
     /// Outstanding deliveries.
@@ -102,7 +192,7 @@ impl Unacked {
             return Some(before - self.count);
         }
         let at = self.entries.binary_search_by_key(&tag, |entry| entry.tag).ok()?;
-        if self.entries.get(at)?.settled {
+        if self.entries.get(at)?.is(SETTLED) {
             return None;
         }
         if multiple {
@@ -123,33 +213,39 @@ impl Unacked {
     fn settle_up_to(&mut self, tag: u64, verdict: Verdict) {
         while let Some(entry) = self.entries.front().copied().filter(|entry| entry.tag <= tag) {
             self.entries.pop_front();
-            if !entry.settled {
-                self.note(entry, verdict);
-            }
+            self.settle_entry(entry, verdict);
         }
     }
 
     fn settle_at(&mut self, at: usize, verdict: Verdict) {
         if let Some(entry) = self.entries.get_mut(at) {
-            entry.settled = true;
-            let entry = *entry;
-            self.note(entry, verdict);
+            let before = *entry;
+            entry.source |= SETTLED;
+            self.settle_entry(before, verdict);
         }
-        while self.entries.front().is_some_and(|entry| entry.settled) {
+        while self.entries.front().is_some_and(|entry| entry.is(SETTLED)) {
             self.entries.pop_front();
         }
         // One old delivery must not keep the places of all that were settled behind it.
-        if self.entries.len() as u64 > 2 * self.count + SETTLED_MAX {
-            self.entries.retain(|entry| !entry.settled);
+        if self.entries.len() as u64 > 2 * (self.count + self.timed_out) + SETTLED_MAX {
+            self.entries.retain(|entry| !entry.is(SETTLED));
+        }
+    }
+
+    fn settle_entry(&mut self, entry: Outstanding, verdict: Verdict) {
+        if entry.is(SETTLED) {
+            return;
+        }
+        if entry.is(TIMED_OUT) {
+            self.timed_out -= 1;
+        } else {
+            self.note(entry, verdict);
         }
     }
 
     fn note(&mut self, entry: Outstanding, verdict: Verdict) {
         self.count -= 1;
-        let Some(source) = usize::try_from(entry.source).ok().and_then(|at| self.sources.get(at)).copied()
-        else {
-            return;
-        };
+        let Some(source) = self.sources.get(entry.source()).copied() else { return };
         // A queue must get its settlements in their order: what frees a place may let a message overtake.
         let mut open = self.settled.iter_mut().rev().take(LOOKED_AT_MAX);
         let last = open.find(|settled| settled.source.target.id == source.target.id);
@@ -177,15 +273,23 @@ impl Unacked {
     }
 }
 
+fn tick_of(now_ms: u64) -> u32 {
+    u32::try_from(now_ms / TICK_MS % (1 << 32)).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::broker::ids::QueueId;
 
+    fn source_of(consumer: ConsumerId) -> Source {
+        let target = Target { id: QueueId(1), shard: 0, durable: true };
+        Source { target, consumer, timeout_ms: None }
+    }
+
     fn unacked(count: u64) -> Unacked {
         let mut unacked = Unacked::default();
-        let target = Target { id: QueueId(1), shard: 0, durable: true };
-        let source = unacked.source(Source { target, consumer: 7 });
+        let source = unacked.source(source_of(7));
         for seq in 0..count {
             assert_eq!(unacked.deliver(source, 100 + seq), seq + 1);
         }
@@ -217,6 +321,50 @@ mod tests {
         }
         assert_eq!(unacked.settle(0, true, Verdict::Ack), Some(1));
         assert_eq!(unacked.settle(0, true, Verdict::Ack), Some(0));
+    }
+
+    #[test]
+    fn the_oldest_delivery_tells_when_to_look_again() {
+        let mut unacked = Unacked::default();
+        let (quick, slow) = (unacked.source(source_of(1)), unacked.source(source_of(2)));
+        let limits_ms = [1000, 5000];
+        assert_eq!(unacked.age(0, &limits_ms), None);
+        // Ticks are the lower bits of the time: they may begin anew.
+        let start_ms = (1 << 32) * TICK_MS - 500;
+        for (source, at_ms) in [(slow, 0), (quick, 400), (slow, 600)] {
+            unacked.set_time(start_ms + at_ms);
+            unacked.deliver(source, at_ms);
+        }
+        let age = |unacked: &Unacked, at_ms| unacked.age(start_ms + at_ms, &limits_ms);
+        assert_eq!(age(&unacked, 600), Some(Age::Fine(410)));
+        assert_eq!(age(&unacked, 1100), Some(Age::Fine(310)));
+        assert_eq!(age(&unacked, 1400), Some(Age::Fine(10)));
+        assert_eq!(age(&unacked, 1410), Some(Age::Overdue(source_of(1))));
+        assert_eq!(unacked.settle(2, false, Verdict::Ack), Some(1));
+        assert_eq!(age(&unacked, 1610), Some(Age::Fine(3400)));
+        assert_eq!(age(&unacked, 5010), Some(Age::Overdue(source_of(2))));
+        assert_eq!(unacked.age(start_ms + 9000, &[u64::MAX; 2]), Some(Age::Fine(u64::MAX - 8990)));
+    }
+
+    #[test]
+    fn what_was_taken_back_is_acknowledged_in_silence() {
+        let mut unacked = unacked(4);
+        let other = unacked.source(source_of(8));
+        assert_eq!(unacked.deliver(other, 300), 5);
+        assert_eq!(unacked.settle(2, false, Verdict::Ack), Some(1));
+        assert_eq!(unacked.take_back(source_of(7)), 3);
+        assert_eq!(unacked.take_back(source_of(7)), 0);
+        assert_eq!(
+            ranges(&mut unacked),
+            [(Verdict::Ack, vec![(101, 1)]), (Verdict::Requeue, vec![(100, 1), (102, 2)])]
+        );
+        assert_eq!((unacked.count(), unacked.age(u64::MAX / 2, &[0, u64::MAX]).is_some()), (1, true));
+        assert_eq!(unacked.settle(3, false, Verdict::Ack), Some(0));
+        assert_eq!(unacked.settle(3, false, Verdict::Ack), None, "once");
+        assert_eq!(unacked.settle(5, true, Verdict::Reject), Some(1));
+        assert_eq!(ranges(&mut unacked), [(Verdict::Reject, vec![(300, 1)])]);
+        assert_eq!((unacked.count(), unacked.timed_out), (0, 0));
+        assert_eq!(unacked.settle_all(Verdict::Requeue), 0);
     }
 
     #[test]

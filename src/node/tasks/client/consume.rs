@@ -83,8 +83,10 @@ impl Session {
             return self.consume_replies(number, tag, &consume);
         }
         let entry = self.find_queue(name)?;
+        let timeout_ms = consumer_timeout(&consume.arguments, &entry)?;
         let spec = self.consumer_spec(number, &consume, &entry)?;
         let (id, window_bytes) = (spec.id, spec.window_bytes);
+        let limit_ms = self.limit_ms(&Source { target: entry.target(), consumer: id, timeout_ms });
         let (spec, link) = (Box::new(spec), Arc::clone(&self.link));
         let taken =
             self.shared.ask(entry.target(), |reply| ShardInput::Consume(entry.id, spec, link, reply)).await;
@@ -97,6 +99,8 @@ impl Session {
             no_ack: consume.no_ack,
             uncredited_bytes: 0,
             window_bytes,
+            timeout_ms,
+            limit_ms,
         });
         let ok = basic::AMQPMethod::ConsumeOk(basic::ConsumeOk { consumer_tag: tag.into() });
         self.reply(number, consume.nowait, AMQPClass::Basic(ok));
@@ -165,11 +169,17 @@ impl Session {
         let Some((message, _)) = batch::read(&record) else {
             return Err(Refusal::connection(ReplyCode::InternalError, "a stored message cannot be read"));
         };
+        let source = Source { target, consumer: GETTER, timeout_ms: None };
+        if !no_ack {
+            self.look_at_deliveries_within(self.limit_ms(&source));
+        }
+        let now_ms = self.now_ms;
         let channel = self.channel(number)?;
         let tag = if no_ack {
             channel.unacked.next_tag()
         } else {
-            let source = channel.unacked.source(Source { target, consumer: GETTER });
+            channel.unacked.set_time(now_ms);
+            let source = channel.unacked.source(source);
             channel.shared_prefetch.take();
             channel.unacked.deliver(source, seq)
         };
@@ -240,11 +250,25 @@ fn no_queue(entry: &QueueEntry) -> Refusal {
 
 /// `x-priority` (RabbitMQ: Consumer Priorities).
 fn priority(arguments: &FieldTable, entry: &QueueEntry) -> Result<i32, Refusal> {
-    let Some(value) = arguments.inner().get("x-priority") else { return Ok(0) };
-    let number = integer(value).ok_or_else(|| {
-        let (queue, found) = (object_text("queue", &entry.name, &entry.vhost), type_name(value));
-        let text = format!("invalid arg 'x-priority' for {queue}: \"expected integer, got {found}\"");
-        Refusal::channel(ReplyCode::PreconditionFailed, text)
-    })?;
+    let number = number(arguments, "x-priority", entry)?.unwrap_or(0);
     Ok(i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX }))
+}
+
+/// `x-consumer-timeout`, milliseconds (RabbitMQ: Consumers, Delivery Acknowledgement Timeout).
+fn consumer_timeout(arguments: &FieldTable, entry: &QueueEntry) -> Result<Option<u64>, Refusal> {
+    const NAME: &str = "x-consumer-timeout";
+    let Some(number) = number(arguments, NAME, entry)? else { return Ok(None) };
+    let timeout_ms = u64::try_from(number);
+    timeout_ms.map(Some).map_err(|_| invalid(NAME, entry, &format!("{{value_negative,{number}}}")))
+}
+
+fn number(arguments: &FieldTable, name: &str, entry: &QueueEntry) -> Result<Option<i64>, Refusal> {
+    let Some(value) = arguments.inner().get(name) else { return Ok(None) };
+    let reason = || format!("\"expected integer, got {}\"", type_name(value));
+    integer(value).map(Some).ok_or_else(|| invalid(name, entry, &reason()))
+}
+
+fn invalid(name: &str, entry: &QueueEntry, reason: &str) -> Refusal {
+    let queue = object_text("queue", &entry.name, &entry.vhost);
+    Refusal::channel(ReplyCode::PreconditionFailed, format!("invalid arg '{name}' for {queue}: {reason}"))
 }

@@ -34,7 +34,11 @@ impl Session {
         let Some(number) = self.consumers.get(&delivery.consumer).copied() else { return };
         let Some(channel) = self.channels.get_mut(&number) else { return };
         let Some(consumer) = channel.consumers.get_mut(delivery.consumer) else { return };
-        let source = channel.unacked.source(Source { target: consumer.target, consumer: consumer.id });
+        let timeout_ms = consumer.timeout_ms;
+        let source =
+            channel.unacked.source(Source { target: consumer.target, consumer: consumer.id, timeout_ms });
+        channel.unacked.set_time(self.now_ms);
+        let limit_ms = Some(consumer.limit_ms).filter(|_| !consumer.no_ack);
         let mut bytes = 0;
         for entry in &delivery.entries {
             let record = usize::try_from(entry.offset).ok().and_then(|offset| delivery.data.get(offset..));
@@ -64,6 +68,9 @@ impl Session {
             self.uncredited.push(consumer.id);
         }
         consumer.uncredited_bytes += bytes;
+        if let Some(limit_ms) = limit_ms {
+            self.look_at_deliveries_within(limit_ms);
+        }
     }
 
     fn confirmed(&mut self, confirm: &Confirm, accepted: bool) {

@@ -8,6 +8,7 @@
 //! - `block`: what the machine is short of stops publishers
 //! - `declare`, `consume`: requests that the meta task or a shard answers
 //! - `replies`: requests and replies that no queue holds
+//! - `timeouts`: consumers that do not acknowledge in time
 //! - `release`: giving everything back at the end of a channel or connection
 
 mod block;
@@ -23,6 +24,7 @@ mod replies;
 mod room;
 mod session;
 mod settle;
+mod timeouts;
 
 use std::future::poll_fn;
 use std::io;
@@ -115,6 +117,7 @@ impl Client {
                 self.note_activity();
             }
             self.session.check_time();
+            self.session.look_at_deliveries().await;
             if let Err(error) = self.session.flush(&self.socket) {
                 return error.to_string();
             }

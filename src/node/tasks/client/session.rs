@@ -61,6 +61,8 @@ pub(super) struct Session {
     /// A frame size that inbound must be told.
     pub(super) tuned: Option<u32>,
     pub(super) closed: Option<String>,
+    /// When deliveries may be unacknowledged for too long.
+    pub(super) look_at_deliveries_ms: Option<u64>,
     /// When the socket is closed whether the peer has taken everything or not.
     end_by_ms: Option<u64>,
     pub(super) was_open: bool,
@@ -110,6 +112,7 @@ impl Session {
             now_ms,
             tuned: None,
             closed: None,
+            look_at_deliveries_ms: None,
             end_by_ms: None,
             was_open: false,
             released: false,
@@ -138,8 +141,13 @@ impl Session {
 
     /// When the session has to look at the time, or its task has for a reason of its own.
     pub(super) fn next_timeout(&self, other_ms: Option<u64>) -> Option<tokio::time::Instant> {
-        let own =
-            [self.connection.next_timeout(), self.end_by_ms, self.room_timeout_ms(), self.block_timeout_ms()];
+        let own = [
+            self.connection.next_timeout(),
+            self.end_by_ms,
+            self.look_at_deliveries_ms,
+            self.room_timeout_ms(),
+            self.block_timeout_ms(),
+        ];
         let at_ms = own.into_iter().chain([other_ms]).flatten().min();
         at_ms.map(|at_ms| self.shared.clock.instant_of(at_ms))
     }
