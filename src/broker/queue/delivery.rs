@@ -204,8 +204,9 @@ impl Queue {
                 no_ack.extend(entries.iter().map(|entry| entry.seq));
             }
             if self.limits.counts_bytes() {
-                let records =
-                    entries.iter().filter_map(|entry| data.get(usize::try_from(entry.offset).ok()?..));
+                let lanes = &self.messages.lanes;
+                let counted = entries.iter().filter(|entry| entry.seq >= lanes.uncounted_below(entry.seq));
+                let records = counted.filter_map(|entry| data.get(usize::try_from(entry.offset).ok()?..));
                 self.limits.leave(records.map(|record| u64::from(batch::body_length(record))).sum());
             }
             if !entries.is_empty() {

@@ -7,6 +7,7 @@ use super::Queue;
 use super::delivery::unwatch;
 use super::effect::{DeathReason, Effect};
 use super::lanes::At;
+use super::live::STEP_MESSAGES;
 use crate::broker::batch::{self, Batch};
 
 /// Due times nearer than this are in memory; those of spilled messages further away are in the cold store only.
@@ -22,26 +23,35 @@ impl Queue {
     /// When this queue must be looked at again, Unix milliseconds.
     #[must_use]
     pub fn next_due(&mut self) -> Option<u64> {
-        let own = self.due.first().filter(|_| self.may_send_letters()).map(|(due_ms, _)| due_ms);
+        if self.is_catching_up && self.can_catch_up() {
+            return Some(0);
+        }
         let far = self.due_far_ms.filter(|_| !self.due_loading);
         let far = far.map(|due_ms| due_ms.saturating_sub(self.look_ahead_ms()));
         let retry = self.retries.first().map(|(due_ms, _)| due_ms);
-        [own, far, retry, self.head_due().map(|(due_ms, _)| due_ms), self.unused_due()]
-            .into_iter()
-            .flatten()
-            .min()
+        // Letters that arrive let the next ones go, not time.
+        let waits = self.waits_for_letters();
+        let own = self.due.first().filter(|_| !waits).map(|(due_ms, _)| due_ms);
+        let head = if waits { None } else { self.head_due().map(|(due_ms, _)| due_ms) };
+        [own, far, retry, head, self.unused_due()].into_iter().flatten().min()
     }
 
-    /// Takes out what is due.
+    /// Takes out what is due, one step of it when it is much.
     pub(super) fn expire(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
         self.end_retries(now_ms, effects);
-        while let Some(due) =
-            self.due.first().filter(|(due_ms, _)| *due_ms <= now_ms && self.may_send_letters())
-        {
+        let mut left = STEP_MESSAGES;
+        self.is_behind = false;
+        while let Some(due) = self.due.first().filter(|(due_ms, _)| *due_ms <= now_ms) {
+            if self.ends_step(&mut left) {
+                break;
+            }
             self.due.remove(due);
             self.expire_ready(due.1, effects);
         }
         while let Some((_, seq)) = self.head_due().filter(|(due_ms, _)| *due_ms <= now_ms) {
+            if self.ends_step(&mut left) {
+                break;
+            }
             // A cold head may be younger than its segment: its chunk tells.
             if self.messages.position(seq).is_some_and(|at| self.is_hot(at, effects)) {
                 self.expire_ready(seq, effects);
@@ -61,8 +71,15 @@ impl Queue {
     }
 
     /// Whether the targets keep up: those of delayed messages may be slow.
-    fn may_send_letters(&self) -> bool {
+    pub(super) fn may_send_letters(&self) -> bool {
         !self.options.delays || self.letters_out < LETTERS_OUT_MAX
+    }
+
+    /// Whether one more is too much for this step; then somebody who is due stays behind.
+    fn ends_step(&mut self, left: &mut u64) -> bool {
+        self.is_behind = *left == 0 || self.waits_for_letters();
+        *left = left.saturating_sub(1);
+        self.is_behind
     }
 
     /// Many due times in memory already: load the next ones only just in time.

@@ -35,6 +35,8 @@ pub(super) struct Lane {
     pub(super) redelivered_below: u64,
     /// At the last checkpoint every number below this was in a chunk or settled.
     pub(super) stored_below: u64,
+    /// Bodies below this number are not counted yet, for a limit of bytes: they were there before the limit.
+    pub(super) uncounted_below: u64,
 }
 
 impl Lane {
@@ -121,6 +123,12 @@ impl Lanes {
             return 0;
         }
         self.more.partition_point(|lane| lane.base <= seq)
+    }
+
+    /// Bodies of messages with numbers below this, in the lane of `seq`, are not counted yet.
+    #[inline]
+    pub(super) fn uncounted_below(&self, seq: u64) -> u64 {
+        self.get(self.of(seq)).uncounted_below
     }
 
     /// The lane for messages of a priority.

@@ -52,7 +52,7 @@ impl Limits {
         self.overflow != Overflow::DropHead
     }
 
-    fn drops(&self, ready: u64) -> bool {
+    pub(super) fn drops(&self, ready: u64) -> bool {
         self.exceeded_by(ready, self.ready_bytes) && self.overflow == Overflow::DropHead
     }
 
@@ -110,33 +110,39 @@ impl Queue {
     }
 
     /// What the limit of messages counts: what is ready, or will be when it has waited for its retry.
-    fn limited(&self) -> u64 {
+    pub(super) fn limited(&self) -> u64 {
         self.ready + self.retries.len()
     }
 
-    /// Drops the messages that are next in turn until the limits hold.
-    pub(super) fn drop_excess(&mut self, effects: &mut Vec<Effect>) {
-        while self.limits.drops(self.limited()) {
+    /// Drops the messages that are next in turn until the limits hold, or so many are dropped.
+    pub(super) fn drop_excess(&mut self, mut most: u64, effects: &mut Vec<Effect>) {
+        while most > 0 && self.limits.drops(self.limited()) {
             let Some((at, seq)) = self.next_ready() else { return };
             if self.options.dead_letters || !self.returned.is_empty() {
                 self.leave_ready(seq, DeathReason::MaxLength, effects);
+                most -= 1;
             } else {
-                self.drop_run(at, seq);
+                most = self.drop_run(at, seq, most);
             }
         }
     }
 
-    /// Drops messages of one segment that were never delivered, from `first` on: in memory or not, their records are
-    /// not needed. A due time that only the record knows stays behind; it finds nobody.
-    fn drop_run(&mut self, at: At, first: u64) {
-        let Some(segment) = self.messages.get(at) else { return };
+    /// Drops messages of one segment that were never delivered, from `first` on, `most` of them: in memory or not,
+    /// their records are not needed. A due time that only the record knows stays behind; it finds nobody. Gives how
+    /// many more may be dropped.
+    fn drop_run(&mut self, at: At, first: u64, mut most: u64) -> u64 {
+        let Some(segment) = self.messages.get(at) else { return 0 };
+        let uncounted_below = self.messages.lanes.get(at.lane).uncounted_below;
         let taken = self.taken.range(first..).next().copied();
         let end = taken.unwrap_or(u64::MAX).min(segment.end());
         let (mut next, mut past, waiting) = (Some(first), first, self.retries.len());
-        while let Some(seq) = next.filter(|seq| *seq < end && self.limits.drops(self.ready + waiting)) {
+        while let Some(seq) =
+            next.filter(|seq| *seq < end && most > 0 && self.limits.drops(self.ready + waiting))
+        {
             unwatch(segment, seq, &mut self.due);
             self.ready -= 1;
-            if self.limits.counts_bytes() {
+            most -= 1;
+            if self.limits.counts_bytes() && seq >= uncounted_below {
                 self.limits.leave(segment.body_length(seq));
             }
             past = seq + 1;
@@ -144,11 +150,12 @@ impl Queue {
         }
         self.messages.settle(first, past);
         self.messages.lanes.get_mut(at.lane).cursor = past;
+        most
     }
 
     /// A message is ready, or is not any more: counts its body.
     pub(super) fn count_body(&mut self, seq: u64, is_ready: bool) {
-        if !self.limits.counts_bytes() {
+        if !self.limits.counts_bytes() || seq < self.messages.lanes.uncounted_below(seq) {
             return;
         }
         let segment = self.messages.position(seq).and_then(|at| self.messages.get(at));

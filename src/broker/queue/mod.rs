@@ -19,6 +19,7 @@
 //! - `delivery`, `settling`, `expiry`, `dues`: what happens to a message
 //! - `retries`: messages that wait before they are delivered again
 //! - `limits`, `lengths`: how many messages and bytes may be ready
+//! - `live`: options that change while it works, and large work in steps
 
 mod bits;
 mod chunk;
@@ -31,6 +32,7 @@ mod lanes;
 mod lengths;
 mod levels;
 mod limits;
+mod live;
 mod messages;
 mod prefetch;
 mod recovery;
@@ -127,6 +129,8 @@ pub enum Command {
     Purge,
     /// It was declared again, or looked at: its `x-expires` starts anew.
     Touch,
+    /// A policy has changed what it is to do.
+    SetOptions(Box<Options>),
     /// Time has passed.
     Tick,
     /// The targets of a dead letter have it.
@@ -155,6 +159,10 @@ pub struct Queue {
     ready: u64,
     unacked: u64,
     limits: Limits,
+    /// The limits were lowered: what that asks for is done in steps, of which some are left.
+    is_catching_up: bool,
+    /// Messages are due for which a step had no place: nobody is served before they are gone.
+    is_behind: bool,
     /// Due times in memory.
     due: Dues,
     /// The first due time that is in the cold store only.
@@ -200,6 +208,7 @@ impl Queue {
         self.consumers.set_single_active(options.single_active_consumer);
         self.limits = Limits::of(&options);
         self.count_all();
+        self.is_catching_up = true;
         self.options = options;
     }
 
@@ -235,7 +244,9 @@ impl Queue {
 
     /// Carries out one command at a time in Unix milliseconds.
     pub fn apply(&mut self, command: Command, now_ms: u64, effects: &mut Vec<Effect>) {
+        let mut arrived = 0;
         if let Command::Enqueue(batch) = command {
+            arrived = batch.count.into();
             self.expire(now_ms, effects);
             if self.limits.may_refuse() {
                 self.take_in_what_fits(&batch, now_ms, effects);
@@ -248,7 +259,11 @@ impl Queue {
             self.hand_out(effects);
         }
         // Whoever waits gets a message before the limits are looked at: they may be 0.
-        self.drop_excess(effects);
+        if self.is_catching_up {
+            self.catch_up(arrived, effects);
+        } else {
+            self.drop_excess(u64::MAX, effects);
+        }
         self.report(effects);
         debug_assert_eq!(
             self.messages.alive,
@@ -291,6 +306,7 @@ impl Queue {
             }
             Command::Purge => self.purge(),
             Command::Touch => self.last_used_ms = now_ms,
+            Command::SetOptions(options) => self.change_options(*options, now_ms),
             Command::DeadLettered(seq) => self.dead_lettered(seq, effects),
             Command::ChunkLoaded(first, chunk) => self.chunk_loaded(first, &chunk, now_ms, effects),
             Command::DueLoaded(entries, next) => self.due_loaded(&entries, next),
@@ -298,6 +314,9 @@ impl Queue {
     }
 
     fn hand_out(&mut self, effects: &mut Vec<Effect>) {
+        if self.is_behind {
+            return;
+        }
         self.answer_gets(effects);
         self.pump(effects);
     }

@@ -25,6 +25,10 @@ impl Retries {
         self.by_due.first().copied()
     }
 
+    pub(super) fn contains(&self, seq: u64) -> bool {
+        self.due_of.contains_key(&seq)
+    }
+
     /// Until when a message waits.
     #[cfg(test)]
     pub(super) fn due_ms(&self, seq: u64) -> Option<u64> {

@@ -277,13 +277,18 @@ impl Segment {
 
     /// Whether body lengths can be told without reading the chunk.
     pub(super) fn is_measured(&self) -> bool {
-        self.is_hot() || self.lengths != Lengths::Unknown
+        self.is_hot() || self.has_lengths()
+    }
+
+    /// Whether body lengths are noted.
+    pub(super) fn has_lengths(&self) -> bool {
+        self.lengths != Lengths::Unknown
     }
 
     /// Notes the body lengths, for the time when the bytes are in the cold store only. For a segment in memory that
     /// grows no more.
     pub(super) fn measure(&mut self) {
-        if self.is_hot() && self.lengths == Lengths::Unknown {
+        if self.is_hot() && !self.has_lengths() {
             let lengths =
                 self.alive().map(|seq| (self.place(seq), self.record(seq).map_or(0, batch::body_length)));
             self.lengths = Lengths::of(lengths.collect(), self.span);

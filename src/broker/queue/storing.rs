@@ -168,8 +168,10 @@ impl Queue {
     pub(super) fn drop_bytes(&mut self, at: At) {
         let counts_bytes = self.limits.counts_bytes();
         self.messages.change(at, |segment| {
-            if counts_bytes {
+            if counts_bytes && !segment.has_lengths() {
                 segment.measure();
+                // The cold store does not know them: the next checkpoint tells it.
+                segment.dirty = true;
             }
             segment.cool();
         });

@@ -54,7 +54,7 @@ impl World {
                 .all(|seq| *seq < queue.messages.cursor(*seq) && queue.messages.is_alive(*seq))
         );
         assert!(queue.taken.iter().all(|seq| queue.messages.is_alive(*seq) && !queue.is_ready(*seq)));
-        let limited = self.options.max_length.is_some() || self.options.max_length_bytes.is_some();
+        let limited = self.was_limited;
         // One dropped while it was not in memory leaves its due time behind.
         let is_dropped = |seq: u64| !queue.messages.is_alive(seq) || queue.taken.contains(&seq);
         let expires = |seq: u64| queue.is_ready(seq) || limited && is_dropped(seq);

@@ -22,8 +22,11 @@ impl World {
             || self.options.max_length_bytes.is_some_and(|max| bytes > max)
     }
 
-    /// After a command the limits hold, and the bytes are counted right.
+    /// After a command the limits hold, and the bytes are counted right; after a change, a few steps later.
     pub(super) fn check_limits(&self) {
+        if self.queue.is_catching_up {
+            return;
+        }
         let ready = self.ready();
         // What waits cannot be dropped.
         if self.options.overflow == Overflow::DropHead && !self.seqs(State::Ready).is_empty() {

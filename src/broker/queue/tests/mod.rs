@@ -1,6 +1,7 @@
 //! Tests of the queue: each behaviour by itself, then random histories against a small model.
 //!
 //! - `limits`: length limits, and what must hold with them
+//! - `live`: options that change, and large work in steps
 //! - `world`: a queue with everything around it: consumers, a clock, a log, a cold store
 //! - `model`: what must hold after every command of a random history
 //! - `returns`, `retries`: delivery limits, and delays before the next delivery
@@ -14,6 +15,7 @@ mod delays;
 mod delivery;
 mod expiry;
 mod limits;
+mod live;
 mod model;
 mod priorities;
 mod recovery;

@@ -75,6 +75,8 @@ pub(super) struct World {
     pub(super) ends: Vec<Effect>,
     /// Bodies that were refused.
     pub(super) refused: Vec<Vec<u8>>,
+    /// It has, or had, a length limit.
+    pub(super) was_limited: bool,
 }
 
 impl World {
@@ -85,6 +87,7 @@ impl World {
     pub(super) fn with(queue: Queue, options: Options, now_ms: u64) -> Self {
         Self {
             queue,
+            was_limited: is_limited(&options),
             options,
             now_ms,
             model: BTreeMap::new(),
@@ -188,6 +191,7 @@ impl World {
         let mut next: BTreeMap<_, _> =
             levels.map(|level| (level, self.queue.messages.lanes.next_seq(level))).collect();
         let mut taken = Vec::new();
+        let was_at_rest = !self.queue.is_catching_up && !self.queue.is_behind;
         self.moved.clear();
         let mut effects = Vec::new();
         self.queue.apply(Command::Enqueue(batch.clone()), self.now_ms, &mut effects);
@@ -203,7 +207,9 @@ impl World {
             *next += 1;
         }
         effects.into_iter().for_each(|effect| self.carry_out(effect));
-        self.check_refusals(messages, before, &taken);
+        if was_at_rest && !self.queue.is_behind {
+            self.check_refusals(messages, before, &taken);
+        }
         if self.options.max_priority.is_some() && !refused.is_empty() {
             // What was in front of the refused ones may have been delivered before higher ones behind them came in.
             self.moved.clear();
@@ -290,6 +296,13 @@ impl World {
 
     pub(super) fn cancel(&mut self, consumer: ConsumerId) {
         self.apply(Command::Cancel(consumer));
+    }
+
+    /// A policy changes the options.
+    pub(super) fn change(&mut self, options: Options) {
+        self.was_limited |= is_limited(&options);
+        self.options = options.clone();
+        self.apply(Command::SetOptions(Box::new(options)));
     }
 
     pub(super) fn purge(&mut self) {
@@ -399,6 +412,10 @@ pub(super) enum Verdict {
     Requeue,
     Fail,
     Reject,
+}
+
+fn is_limited(options: &Options) -> bool {
+    options.max_length.is_some() || options.max_length_bytes.is_some()
 }
 
 /// The records of a batch.

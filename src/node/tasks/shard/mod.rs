@@ -60,6 +60,8 @@ pub(crate) struct Shard {
     mailbox: Arc<Mailbox<ShardInput>>,
     log: LogHandle,
     cold: ColdLink,
+    /// When the round began.
+    now_ms: u64,
     slots: HashMap<QueueId, Slot, foldhash::fast::RandomState>,
     consumers: HashMap<ConsumerId, Arc<ClientLink>, foldhash::fast::RandomState>,
     timers: BTreeSet<(u64, QueueId)>,
@@ -83,6 +85,8 @@ pub(crate) struct Shard {
     letters: OpenLetters,
     memory: Memory,
     effects: Vec<Effect>,
+    /// Memory for the queues of a round whose time has come.
+    due: Vec<QueueId>,
     stop: Option<oneshot::Sender<()>>,
 }
 
@@ -107,6 +111,7 @@ impl Shard {
             mailbox,
             log: start.log,
             cold: start.cold,
+            now_ms: 0,
             slots: HashMap::default(),
             consumers: HashMap::default(),
             timers: BTreeSet::new(),
@@ -123,6 +128,7 @@ impl Shard {
             letters: OpenLetters::default(),
             memory: Memory::new(share),
             effects: Vec::new(),
+            due: Vec::new(),
             stop: None,
         };
         for (entry, queue) in start.queues {
@@ -147,6 +153,7 @@ impl Shard {
             self.wait().await;
             self.mailbox.take(&mut inputs);
             let now_ms = self.shared.clock.now_ms();
+            self.now_ms = now_ms;
             for input in inputs.drain(..) {
                 self.handle(input, now_ms);
             }
@@ -158,10 +165,11 @@ impl Shard {
     }
 
     async fn wait(&mut self) {
-        if self.memory.is_checkpointing() {
+        let timer_ms = self.timers.first().map(|(due_ms, _)| *due_ms);
+        let is_behind = timer_ms.is_some_and(|due_ms| due_ms <= self.now_ms);
+        if is_behind || self.memory.is_checkpointing() {
             return tokio::task::yield_now().await;
         }
-        let timer_ms = self.timers.first().map(|(due_ms, _)| *due_ms);
         let memory_ms = self.memory.look_again_ms(self.shared.clock.now_ms());
         let appends_ms = self.appends_since_ms.map(|since_ms| since_ms + GATHER_MS);
         let due_ms = timer_ms.into_iter().chain(memory_ms).chain(appends_ms).min();
@@ -174,11 +182,14 @@ impl Shard {
         .await;
     }
 
-    /// Lets every queue whose time has come look at it.
+    /// Lets every queue whose time has come look at it, once: with much to do it has its next turn in the next round.
     fn tick(&mut self, now_ms: u64) {
-        while let Some((_, id)) = self.timers.first().copied().filter(|(due_ms, _)| *due_ms <= now_ms) {
+        let mut due = std::mem::take(&mut self.due);
+        due.extend(self.timers.iter().take_while(|(due_ms, _)| *due_ms <= now_ms).map(|(_, id)| *id));
+        for id in due.drain(..) {
             self.apply(id, Command::Tick, now_ms);
         }
+        self.due = due;
     }
 
     /// Applies one command and carries out its effects. `None` when the queue is gone; otherwise the log index of
