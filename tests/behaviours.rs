@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const LIST: &str = "docs/behaviours.md";
 
 /// How many lines there are at least; new ones go behind the last.
-const LINES: usize = 268;
+const LINES: usize = 280;
 
 /// Where tests that show behaviour may be. A test's name is its file's path from there and the function's name.
 const TEST_DIRS: [&str; 2] = ["amqp-tests", "tests"];

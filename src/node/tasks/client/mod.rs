@@ -175,6 +175,8 @@ impl Client {
             Some(Ok(0) | Err(_)) => self.ended = true,
             Some(Ok(count)) => {
                 self.adapt(count);
+                // What was read may be younger than the time before: a delay must not begin before its message came.
+                self.session.now_ms = self.session.shared.clock.now_ms();
                 self.note_activity();
                 self.session.received();
                 self.handle_inputs().await;
