@@ -4,6 +4,7 @@
 //! - [`topology`], [`exchange`], [`arguments`]: what is declared, and where a message goes
 //! - [`queue`]: one queue: its messages, consumers, expiry
 //! - [`dead_letter`]: what a dead-lettered message looks like
+//! - [`deduplication`]: what makes a message the repeat of another one
 //! - [`delivery_count`]: what a message looks like that came back and is delivered again
 //! - [`channel`]: one channel: publishes, confirms, deliveries, acknowledgements
 
@@ -11,6 +12,7 @@ pub mod arguments;
 pub mod batch;
 pub mod channel;
 pub mod dead_letter;
+pub mod deduplication;
 pub mod delay;
 pub mod delivery_count;
 pub mod exchange;
