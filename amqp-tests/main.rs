@@ -17,10 +17,12 @@ mod frames;
 mod handshake;
 
 mod channels;
+mod deduplication;
 mod exchanges;
 mod hash_exchanges;
 mod queue_arguments;
 mod queues;
+mod recent_history;
 mod routing;
 
 mod confirms;

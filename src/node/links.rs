@@ -7,11 +7,12 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::mailbox::Mailbox;
+use super::offers::{Offer, OfferTicket};
 use crate::broker::batch::Batch;
 use crate::broker::channel::outgoing::Confirm;
 use crate::broker::ids::{ConnectionId, QueueId};
 use crate::broker::queue::{self, ConsumerId, ConsumerSpec, Counts, Delivery, GetReply};
-use crate::broker::topology::{self, Outcome, QueueEntry};
+use crate::broker::topology::{self, Outcome, QueueEntry, RecallTo};
 use crate::protocol::error::Refusal;
 
 /// A client task, for those who send to it.
@@ -34,6 +35,8 @@ pub(crate) enum ClientInput {
     ConsumerCancelled(ConsumerId),
     /// A reply for the reply consumer of a channel: its record.
     Reply { channel: u16, consumer: ConsumerId, record: Vec<u8> },
+    /// No queue wants this message, which was mandatory: its record.
+    Returned { channel: u16, epoch: u32, record: Vec<u8> },
     /// Declarations became durable.
     MetaSynced,
     /// The machine is short of nothing any more.
@@ -51,6 +54,8 @@ pub(crate) enum Waiter {
     Publisher(Arc<ClientLink>, Confirm),
     /// The queues that messages were dead-lettered from: for each message its ticket, if a queue waits for it.
     DeadLetters(Vec<Option<Arc<DeadLetterTicket>>>),
+    /// The exchange that let these messages pass.
+    Offers(Vec<Arc<OfferTicket>>),
 }
 
 /// A dead letter on its way to several queues; the last one to have it tells its source.
@@ -116,6 +121,12 @@ pub(crate) enum NotConsuming {
 pub(crate) enum ShardInput {
     /// Messages for a queue.
     Publish(QueueId, Batch, Waiter),
+    /// A message for an exchange with this companion: it goes on unless it came before.
+    Offer(QueueId, Box<Offer>),
+    /// All queues have answered for a message that was let pass.
+    Passed(Arc<OfferTicket>),
+    /// What a companion keeps goes to a new binding of its exchange; answered when it is on its way.
+    Recall(QueueId, RecallTo, oneshot::Sender<()>),
     /// A command for a queue, without an answer.
     Command(QueueId, queue::Command),
     /// A queue exists from now on.

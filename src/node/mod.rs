@@ -15,6 +15,7 @@ mod links;
 mod machine;
 mod mailbox;
 mod names;
+mod offers;
 mod recover;
 mod replies;
 mod resource_alarm;

@@ -102,6 +102,11 @@ impl<'a> Replay<'a> {
         match entry.kind {
             record::ROWS if entry.shard == META_SHARD => self.replay_rows(&entry),
             record::ENQUEUE => self.replay_enqueue(entry.payload)?.ok_or_else(malformed),
+            record::ENQUEUE_WITH_IDS => self.replay_enqueue_with_ids(entry.payload)?.ok_or_else(malformed),
+            record::IDS => {
+                let (queue, ids) = record::read_ids(entry.payload).ok_or_else(malformed)?;
+                self.replay_ids(queue, ids)?.ok_or_else(malformed)
+            }
             record::SETTLE => {
                 let (queue, ranges) = record::read_settle(entry.payload).ok_or_else(malformed)?;
                 self.change(queue.0, |found| found.queue.replay_settle(&ranges))
@@ -149,6 +154,26 @@ impl<'a> Replay<'a> {
 
     fn replay_enqueue(&mut self, payload: &[u8]) -> Result<Option<()>, StorageError> {
         let Some((queue, first, records)) = record::read_pair(payload) else { return Ok(None) };
+        self.replay_records(queue, first, records)
+    }
+
+    fn replay_enqueue_with_ids(&mut self, payload: &[u8]) -> Result<Option<()>, StorageError> {
+        let Some((queue, first, ids, records)) = record::read_enqueue_with_ids(payload) else {
+            return Ok(None);
+        };
+        if self.replay_ids(queue, ids)?.is_none() {
+            return Ok(None);
+        }
+        self.replay_records(queue, first, records)
+    }
+
+    fn replay_ids(&mut self, queue: u64, ids: &[u8]) -> Result<Option<()>, StorageError> {
+        let mut result = None;
+        self.change(queue, |found| result = found.queue.replay_ids(ids))?;
+        Ok(result)
+    }
+
+    fn replay_records(&mut self, queue: u64, first: u64, records: &[u8]) -> Result<Option<()>, StorageError> {
         let Some(batch) = Batch::check(Bytes::copy_from_slice(records)) else { return Ok(None) };
         self.change(queue, |found| found.queue.replay_enqueue(first, &batch))?;
         if self.hot_bytes > self.memory_bytes {

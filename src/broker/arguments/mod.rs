@@ -1,11 +1,16 @@
 //! Arguments of declarations: read once into checked settings, compared when something is declared again.
 
+mod deduplication;
 mod equivalence;
 mod retry;
 mod settings;
 mod validate;
 mod value;
 
+pub(crate) use deduplication::{
+    ARGUMENTS as DEDUPLICATION_ARGUMENTS, cache as deduplication_cache, check as check_deduplication,
+    read as read_deduplication,
+};
 pub use equivalence::{Comparison, equivalence};
 pub use retry::{Cause, Retry, RetrySettings, RetryType};
 pub use settings::{Overflow, QueueSettings, QueueType};

@@ -2,13 +2,14 @@
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
+use crate::broker::deduplication::Deduplication;
 use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
 
-use super::object_text;
 use super::retry::RetrySettings;
 use super::validate::{KNOWN, Known};
 use super::value::{integer, type_name};
+use super::{object_text, read_deduplication};
 
 /// Deliveries after which a quorum queue gives a message up, unless its argument says otherwise.
 const QUORUM_DELIVERY_LIMIT: u64 = 20;
@@ -40,6 +41,10 @@ pub struct QueueSettings {
     pub retry: RetrySettings,
     /// `x-consumer-timeout`: how long a delivery may be unacknowledged, in milliseconds; 0 is for ever.
     pub consumer_timeout_ms: Option<u64>,
+    /// `x-message-deduplication` and what belongs to it.
+    pub deduplication: Option<Deduplication>,
+    /// Ids kept for the exchange that the queue belongs to; no argument.
+    pub ids_kept: Option<usize>,
     /// `x-queue-type`.
     pub queue_type: QueueType,
 }
@@ -105,6 +110,8 @@ impl QueueSettings {
             delivery_limit: delivery_limit(arguments, queue_type),
             retry: RetrySettings::of(arguments),
             consumer_timeout_ms: number(arguments, "x-consumer-timeout"),
+            deduplication: read_deduplication(arguments),
+            ids_kept: None,
             queue_type,
         })
     }
@@ -253,6 +260,14 @@ mod tests {
             ("x-queue-type", string("nope"), "\"unsupported queue type 'nope'\""),
             ("x-queue-type", int(1), "{unacceptable_type,signedint}"),
             ("x-single-active-consumer", string("true"), "{unacceptable_type,longstr}"),
+            ("x-message-deduplication", string("true"), "{unacceptable_type,longstr}"),
+            ("x-cache-size", int(0), "{value_zero,0}"),
+            ("x-cache-size", int(-1), "{value_negative,-1}"),
+            ("x-cache-size", int(1_000_001), "{max_value_exceeded,1000001}"),
+            ("x-cache-size", string("many"), "\"expected integer, got longstr\""),
+            ("x-cache-ttl", int(0), "{value_zero,0}"),
+            ("x-cache-ttl", string("-5"), "{value_negative,-5}"),
+            ("x-deduplication-header", int(1), "{unacceptable_type,signedint}"),
         ];
         for (name, value, reason) in cases {
             let expected =
@@ -297,6 +312,10 @@ mod tests {
             ("x-delayed-retry-multiplier", AMQPValue::Double(2.5)),
             ("x-delayed-retry-jitter", AMQPValue::LongInt(10)),
             ("x-consumer-timeout", AMQPValue::LongInt(5000)),
+            ("x-message-deduplication", AMQPValue::Boolean(true)),
+            ("x-cache-size", string("5")),
+            ("x-cache-ttl", AMQPValue::LongInt(7)),
+            ("x-deduplication-header", string("id")),
             ("x-unknown", AMQPValue::Void),
         ]);
         let expected = QueueSettings {
@@ -318,6 +337,8 @@ mod tests {
                 jitter_percent: Some(10),
             },
             consumer_timeout_ms: Some(5000),
+            deduplication: Some(Deduplication { header: "id".into(), size: 5, ttl_ms: Some(7) }),
+            ids_kept: None,
             queue_type: QueueType::Classic,
         };
         assert_eq!(settings, Ok(expected));

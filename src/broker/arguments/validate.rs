@@ -4,10 +4,13 @@
 use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::retry::{jitter_percent, multiplier_milli};
-use super::value::{integer, type_name};
+use super::value::{integer, number_or_digits, type_name};
 
 /// Ten years, in milliseconds: the longest time-to-live or expiry RabbitMQ takes.
 const EXPIRY_MAX_MS: i64 = 315_360_000_000;
+
+/// Ids that deduplication keeps at most.
+const CACHE_SIZE_MAX: i64 = 1_000_000;
 
 /// Bytes of an AMQP short string (AMQP 0-9-1, section 4.2.5.3).
 const NAME_BYTES_MAX: usize = 255;
@@ -47,6 +50,10 @@ pub(crate) enum Check {
     QueueVersion,
     /// A string that is not empty.
     Tag,
+    /// How many ids are kept: a number, or its digits.
+    CacheSize,
+    /// How long they are kept: a number, or its digits.
+    CacheTtl,
 }
 
 /// In the order in which RabbitMQ checks and compares them.
@@ -91,6 +98,10 @@ pub(crate) const KNOWN: &[Known] = &[
     classic_only("x-queue-master-locator", Check::Text),
     quorum_only("x-consumer-disconnected-timeout", Check::NotNegative),
     quorum_only("x-member-placement-tag", Check::Tag),
+    both("x-message-deduplication", Check::Bool),
+    both("x-cache-size", Check::CacheSize),
+    both("x-cache-ttl", Check::CacheTtl),
+    both("x-deduplication-header", Check::Name),
 ];
 
 const fn both(name: &'static str, check: Check) -> Known {
@@ -134,12 +145,27 @@ impl Check {
             Self::QueueType => text(value).and_then(queue_type).err(),
             Self::QueueVersion => number(value).and_then(queue_version).err(),
             Self::Tag => text(value).and_then(not_empty).err(),
+            Self::CacheSize => digits(value).and_then(not_zero).and_then(cache_size).err(),
+            Self::CacheTtl => digits(value).and_then(not_zero).and_then(expiry).err(),
         }
     }
 }
 
 fn number(value: &AMQPValue) -> Result<i64, String> {
     integer(value).ok_or_else(|| format!("\"expected integer, got {}\"", type_name(value)))
+}
+
+/// A number, also one that is written as a string.
+fn digits(value: &AMQPValue) -> Result<i64, String> {
+    number_or_digits(value).map_or_else(|| number(value), Ok)
+}
+
+fn cache_size(number: i64) -> Result<i64, String> {
+    if number > CACHE_SIZE_MAX {
+        Err(format!("{{max_value_exceeded,{number}}}"))
+    } else {
+        not_negative(number)
+    }
 }
 
 fn not_negative(number: i64) -> Result<i64, String> {

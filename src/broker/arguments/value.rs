@@ -42,6 +42,14 @@ pub(crate) fn integer(value: &AMQPValue) -> Option<i64> {
     }
 }
 
+/// The value of any integer type, or of a string of digits.
+pub(crate) fn number_or_digits(value: &AMQPValue) -> Option<i64> {
+    match value {
+        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok()?.parse().ok(),
+        other => integer(other),
+    }
+}
+
 /// A value as refusals show it: strings bare, everything else as an Erlang term.
 pub(crate) fn plain_text(value: &AMQPValue) -> String {
     match value {

@@ -59,6 +59,10 @@ pub enum ExchangeKind {
     Random,
     /// One binding to a queue of this node at random.
     LocalRandom,
+    /// All bindings; new ones get the latest messages.
+    RecentHistory,
+    /// All bindings, for messages that did not come before.
+    Deduplication,
 }
 
 impl ExchangeKind {
@@ -74,6 +78,8 @@ impl ExchangeKind {
             "x-modulus-hash" => Some(Self::ModulusHash),
             "x-random" => Some(Self::Random),
             "x-local-random" => Some(Self::LocalRandom),
+            "x-recent-history" => Some(Self::RecentHistory),
+            "x-message-deduplication" => Some(Self::Deduplication),
             _ => None,
         }
     }
@@ -90,6 +96,8 @@ impl ExchangeKind {
             Self::ModulusHash => "x-modulus-hash",
             Self::Random => "x-random",
             Self::LocalRandom => "x-local-random",
+            Self::RecentHistory => "x-recent-history",
+            Self::Deduplication => "x-message-deduplication",
         }
     }
 }
@@ -131,7 +139,9 @@ impl Matcher {
     pub(crate) fn new(kind: ExchangeKind, name: &str, arguments: &FieldTable) -> Self {
         match kind {
             ExchangeKind::Direct => Self::Direct(Direct::default()),
-            ExchangeKind::Fanout => Self::Fanout(Fanout::default()),
+            ExchangeKind::Fanout | ExchangeKind::RecentHistory | ExchangeKind::Deduplication => {
+                Self::Fanout(Fanout::default())
+            }
             ExchangeKind::Topic => Self::Topic(Topic::default()),
             ExchangeKind::Headers => Self::Headers(Headers::default()),
             ExchangeKind::ConsistentHash => Self::ConsistentHash(ConsistentHash::new(arguments)),

@@ -98,7 +98,13 @@ pub enum Effect {
         count: u32,
         /// The records.
         records: Bytes,
+        /// Their ids, for [`super::Queue::replay_ids`]; mostly none.
+        ids: Bytes,
     },
+    /// Append to the log: what has become of ids.
+    LogIds(Vec<u8>),
+    /// Messages were dropped that came before: they are as safe as everything logged so far.
+    Duplicates,
     /// Append to the log: messages that are done with.
     LogSettle(Vec<SeqRange>),
     /// Append to the log: how often messages have come back by now.
@@ -123,6 +129,10 @@ pub enum Effect {
         /// Their records.
         records: Bytes,
     },
+    /// A message that [`super::Command::Recall`] asked for: the asking's number, the record.
+    Recalled(u64, Bytes),
+    /// The recall of this number has given everything.
+    RecallDone(u64),
     /// Read the chunk that begins with this number; then say [`super::Command::ChunkLoaded`].
     Load(u64),
     /// The chunk that begins with this number is not needed any more.

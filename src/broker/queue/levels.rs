@@ -14,18 +14,24 @@ struct Part {
 
 impl Queue {
     /// Takes a batch in, each message to its lane. The highest priorities are first when it comes to delivering.
-    pub(super) fn take_in_by_level(&mut self, batch: &Batch, max: u8, effects: &mut Vec<Effect>) {
+    pub(super) fn take_in_by_level(
+        &mut self,
+        batch: &Batch,
+        max: u8,
+        now_ms: u64,
+        effects: &mut Vec<Effect>,
+    ) {
         let parts = parts_of(batch, max);
         if let [only] = parts.as_slice() {
             let lane = self.messages.lanes.of_priority(only.priority);
-            let first = self.enqueue(lane, batch, effects);
+            let first = self.enqueue(lane, batch, now_ms, effects);
             self.hand_out(effects);
             return self.note_dues(first, batch);
         }
         let mut taken = Vec::with_capacity(parts.len());
         for (priority, part) in cut(batch, max, &parts) {
             let lane = self.messages.lanes.of_priority(priority);
-            taken.push((self.enqueue(lane, &part, effects), part));
+            taken.push((self.enqueue(lane, &part, now_ms, effects), part));
         }
         self.hand_out(effects);
         taken.iter().for_each(|(first, part)| self.note_dues(*first, part));

@@ -69,11 +69,18 @@ impl Limits {
 }
 
 impl Queue {
-    /// Takes in those messages of a batch that fit, one after the other, and refuses the others.
-    pub(super) fn take_in_what_fits(&mut self, batch: &Batch, now_ms: u64, effects: &mut Vec<Effect>) {
+    /// Takes in those messages of a batch that fit, one after the other, and refuses the others; `place` is that of
+    /// the first one in the batch that came.
+    pub(super) fn take_in_what_fits(
+        &mut self,
+        batch: &Batch,
+        place: u32,
+        now_ms: u64,
+        effects: &mut Vec<Effect>,
+    ) {
         let mut rest = batch.clone();
         while rest.count > 0 {
-            let place = batch.count - rest.count;
+            let place = place + batch.count - rest.count;
             let (run, fits) = self.split_run(&mut rest);
             if fits {
                 self.take_in(&run, now_ms, effects);

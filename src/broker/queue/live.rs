@@ -26,6 +26,7 @@ impl Queue {
             }
         }
         self.is_catching_up = true;
+        self.keep_ids_for(&options);
         self.options = options;
     }
 

@@ -18,6 +18,8 @@
 //! - `consumers`, `turns`, `prefetch`: who can take a message, and whose turn it is
 //! - `delivery`, `settling`, `expiry`, `dues`: what happens to a message
 //! - `retries`: messages that wait before they are delivered again
+//! - `duplicates`: messages that came before
+//! - `recall`: messages that are handed out once more
 //! - `limits`, `lengths`: how many messages and bytes may be ready
 //! - `live`: options that change while it works, and large work in steps
 
@@ -26,6 +28,7 @@ mod chunk;
 mod consumers;
 mod delivery;
 mod dues;
+mod duplicates;
 mod effect;
 mod expiry;
 mod lanes;
@@ -35,6 +38,7 @@ mod limits;
 mod live;
 mod messages;
 mod prefetch;
+mod recall;
 mod recovery;
 mod retries;
 mod returns;
@@ -57,9 +61,11 @@ pub use storing::{ChunkWrite, Pressure};
 
 use super::arguments::{Cause, Overflow, Retry};
 use super::batch::Batch;
+use super::deduplication::{Deduplication, Id, Seen};
 use dues::Dues;
 use limits::Limits;
 use messages::Messages;
+use recall::Recall;
 use retries::Retries;
 use segment::Stored;
 
@@ -95,6 +101,10 @@ pub struct Options {
     pub retry: Option<Retry>,
     /// The highest priority; none keeps all messages in the order of their arrival.
     pub max_priority: Option<u8>,
+    /// Whether messages are dropped whose id came before.
+    pub deduplication: Option<Deduplication>,
+    /// How many ids an owner keeps here that looks for duplicates itself.
+    pub ids_kept: Option<usize>,
 }
 
 /// What can happen to a queue.
@@ -102,6 +112,12 @@ pub struct Options {
 pub enum Command {
     /// Messages arrive.
     Enqueue(Batch),
+    /// Dead letters arrive: they may come back as often as they like.
+    EnqueueLetters(Batch),
+    /// An id is noted: until when it is kept, and whether it survives a restart.
+    NoteId(Id, u64, bool),
+    /// Everything ready is asked for once more, under this number.
+    Recall(u64),
     /// Deliveries are done with.
     Ack(ConsumerId, Vec<SeqRange>),
     /// Deliveries were given back, and are ready again, at their old place.
@@ -163,6 +179,9 @@ pub struct Queue {
     is_catching_up: bool,
     /// Messages are due for which a step had no place: nobody is served before they are gone.
     is_behind: bool,
+    /// Ids that came lately, where they are wanted.
+    seen: Option<Box<Seen>>,
+    recalls: VecDeque<Recall>,
     /// Due times in memory.
     due: Dues,
     /// The first due time that is in the cold store only.
@@ -209,6 +228,7 @@ impl Queue {
         self.limits = Limits::of(&options);
         self.count_all();
         self.is_catching_up = true;
+        self.keep_ids_for(&options);
         self.options = options;
     }
 
@@ -248,11 +268,15 @@ impl Queue {
         if let Command::Enqueue(batch) = command {
             arrived = batch.count.into();
             self.expire(now_ms, effects);
-            if self.limits.may_refuse() {
-                self.take_in_what_fits(&batch, now_ms, effects);
+            if self.options.deduplication.is_some() {
+                self.take_in_what_is_new(&batch, now_ms, effects);
             } else {
-                self.take_in(&batch, now_ms, effects);
+                self.take_in_what_may(&batch, 0, now_ms, effects);
             }
+        } else if let Command::EnqueueLetters(batch) = command {
+            arrived = batch.count.into();
+            self.expire(now_ms, effects);
+            self.take_in_what_may(&batch, 0, now_ms, effects);
         } else {
             self.carry_out(command, now_ms, effects);
             self.expire(now_ms, effects);
@@ -264,6 +288,10 @@ impl Queue {
         } else {
             self.drop_excess(u64::MAX, effects);
         }
+        if !self.recalls.is_empty() {
+            // What it waited for may be gone.
+            self.go_on_recalling(effects);
+        }
         self.report(effects);
         debug_assert_eq!(
             self.messages.alive,
@@ -272,11 +300,20 @@ impl Queue {
         );
     }
 
+    /// `place` is that of the first message in the batch that came.
+    fn take_in_what_may(&mut self, batch: &Batch, place: u32, now_ms: u64, effects: &mut Vec<Effect>) {
+        if self.limits.may_refuse() {
+            self.take_in_what_fits(batch, place, now_ms, effects);
+        } else {
+            self.take_in(batch, now_ms, effects);
+        }
+    }
+
     fn take_in(&mut self, batch: &Batch, now_ms: u64, effects: &mut Vec<Effect>) {
         if let Some(max) = self.options.max_priority {
-            self.take_in_by_level(batch, max, effects);
+            self.take_in_by_level(batch, max, now_ms, effects);
         } else {
-            let first = self.enqueue(0, batch, effects);
+            let first = self.enqueue(0, batch, now_ms, effects);
             // Whoever waits gets a message before its time to live is looked at: it may be 0.
             self.hand_out(effects);
             self.note_dues(first, batch);
@@ -286,7 +323,7 @@ impl Queue {
 
     fn carry_out(&mut self, command: Command, now_ms: u64, effects: &mut Vec<Effect>) {
         match command {
-            Command::Enqueue(_) | Command::Tick => {}
+            Command::Enqueue(_) | Command::EnqueueLetters(_) | Command::Tick => {}
             Command::Ack(consumer, ranges) => self.ack(consumer, &ranges),
             Command::Requeue(consumer, ranges) => {
                 self.requeue(consumer, &ranges, (Cause::Returned, now_ms), effects);
@@ -304,7 +341,12 @@ impl Queue {
                 self.last_used_ms = now_ms;
                 self.gets.push_back(no_ack);
             }
-            Command::Purge => self.purge(),
+            Command::NoteId(id, until_ms, is_durable) => self.note_id(id, until_ms, is_durable, effects),
+            Command::Recall(number) => self.recall(number, effects),
+            Command::Purge => {
+                self.purge();
+                self.forget_ids(effects);
+            }
             Command::Touch => self.last_used_ms = now_ms,
             Command::SetOptions(options) => self.change_options(*options, now_ms),
             Command::DeadLettered(seq) => self.dead_lettered(seq, effects),
@@ -333,7 +375,8 @@ impl Queue {
         self.messages.drop_idle_lanes();
     }
 
-    fn enqueue(&mut self, lane: usize, batch: &Batch, effects: &mut Vec<Effect>) -> u64 {
+    fn enqueue(&mut self, lane: usize, batch: &Batch, now_ms: u64, effects: &mut Vec<Effect>) -> u64 {
+        let ids = self.note_ids(batch, now_ms);
         let passing = self.ready == 0 && self.consumers.any_ready();
         let first = self.messages.push(lane, batch, passing);
         self.ready += u64::from(batch.count);
@@ -342,7 +385,7 @@ impl Queue {
         }
         if self.options.durable && batch.persistent > 0 {
             let records = batch.records.clone();
-            effects.push(Effect::LogEnqueue { first, count: batch.count, records });
+            effects.push(Effect::LogEnqueue { first, count: batch.count, records, ids });
         }
         first
     }

@@ -1,43 +1,56 @@
 //! A queue's own row in the cold store, little endian.
 //!
 //! - version 1: next number u64, the first number never delivered u64
+//! - version 2: as version 1, then ids that came lately (`broker::deduplication`)
 //! - version 3, for lanes: where new lanes begin to count u64, how many lanes u16, then for each the same as in version 1
+//! - version 4: as version 3, then ids that came lately
 
 use super::Queue;
 use super::lanes::Lane;
 
 const VERSION_1: u8 = 1;
+const VERSION_2: u8 = 2;
 const VERSION_3: u8 = 3;
+const VERSION_4: u8 = 4;
 
 impl Queue {
-    /// What is true of the queue beside its messages.
+    /// What is true of the queue beside its messages and ids.
     #[must_use]
     pub fn row(&self) -> Vec<u8> {
         let lanes = &self.messages.lanes;
+        let has_ids = self.seen.is_some();
         if !lanes.is_split() {
-            let mut row = vec![VERSION_1];
+            let mut row = vec![if has_ids { VERSION_2 } else { VERSION_1 }];
             put_lane(lanes.get(0), &mut row);
             return row;
         }
-        let mut row = vec![VERSION_3];
+        let mut row = vec![if has_ids { VERSION_4 } else { VERSION_3 }];
         row.extend_from_slice(&lanes.floor().to_le_bytes());
         row.extend_from_slice(&u16::try_from(lanes.count()).unwrap_or(u16::MAX).to_le_bytes());
         lanes.iter().for_each(|lane| put_lane(lane, &mut row));
         row
     }
 
+    /// Appends to the row the ids that came lately, as they are to be written now.
+    pub fn put_ids(&mut self, row: &mut Vec<u8>) {
+        if let Some(seen) = &mut self.seen {
+            seen.put(row);
+            seen.saved();
+        }
+    }
+
     /// Takes the queue's row. `None` when it is not one.
     pub fn restore_row(&mut self, row: &[u8]) -> Option<()> {
         let (version, mut row) = row.split_first()?;
         match *version {
-            VERSION_1 => {
+            VERSION_1 | VERSION_2 => {
                 let (next_seq, delivered) = (take(&mut row)?, take(&mut row)?);
                 restore_lane(self.messages.lanes.get_mut(0), next_seq, delivered);
             }
-            VERSION_3 => self.restore_lanes(&mut row)?,
+            VERSION_3 | VERSION_4 => self.restore_lanes(&mut row)?,
             _ => return None,
         }
-        Some(())
+        if matches!(*version, VERSION_2 | VERSION_4) { self.replay_ids(row) } else { Some(()) }
     }
 
     fn restore_lanes(&mut self, row: &mut &[u8]) -> Option<()> {

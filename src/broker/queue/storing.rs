@@ -43,7 +43,9 @@ impl Queue {
     /// Whether a checkpoint has anything to write for this queue.
     #[must_use]
     pub fn needs_checkpoint(&self) -> bool {
-        self.options.durable && self.messages.segments().any(|segment| unsaved(segment) || stale(segment))
+        let has_new_ids = self.seen.as_ref().is_some_and(|seen| seen.has_changed());
+        let mut segments = self.messages.segments();
+        self.options.durable && (has_new_ids || segments.any(|segment| unsaved(segment) || stale(segment)))
     }
 
     /// Everything that a restart needs and the cold store does not have: after these writes the log up to here can go.
@@ -236,6 +238,7 @@ impl Queue {
         self.load_waiting(effects);
         let Some(segment) = self.messages.get(at) else { return };
         let stored = segment.stored == Stored::Yes;
+        self.go_on_recalling(effects);
         self.watch_segment(at);
         // The messages of a chunk that waits for many due times are needed one by one: it stays while there is room.
         if stored && !returned && !self.near_cursor(at) && !self.options.delays {

@@ -12,6 +12,7 @@ use crate::broker::ids::ConnectionId;
 use crate::protocol::error::Refusal;
 use crate::protocol::table;
 
+use super::companions::{Recall, RecallTo};
 use super::queues::Queues;
 use super::refusals::{self, stripped};
 use super::vhost::Vhost;
@@ -74,7 +75,9 @@ impl Asked {
             | ExchangeKind::Fanout
             | ExchangeKind::Topic
             | ExchangeKind::ModulusHash
-            | ExchangeKind::Random => Ok(()),
+            | ExchangeKind::Random
+            | ExchangeKind::RecentHistory
+            | ExchangeKind::Deduplication => Ok(()),
         }
     }
 
@@ -103,6 +106,7 @@ impl Topology {
             outcome.changes.push(Change::Put(vhost.binding_row(&binding, &self.queues)));
         }
         vhost.link(binding, asked.destination.name());
+        outcome.recall = vhost.recall(source, &asked.destination, outcome.queue.as_deref());
         outcome.created = true;
         self.version += 1;
         Ok(outcome)
@@ -140,14 +144,16 @@ impl Vhost {
         self.remove_exchanges(idle, queues, outcome);
     }
 
-    /// Removes exchanges with all their bindings and what waits in them, and the auto-delete exchanges that are idle
-    /// without them.
+    /// Removes exchanges with all their bindings, companions and what waits in them, and the auto-delete exchanges that
+    /// are idle without them.
     pub(super) fn remove_exchanges(&mut self, mut doomed: Vec<Slot>, queues: &Queues, outcome: &mut Outcome) {
         while let Some(slot) = doomed.pop() {
             self.unlink_all_from(slot, queues, &mut outcome.changes);
             doomed.extend(self.unlink_all_to(Hop::Exchange(slot), queues, &mut outcome.changes));
             let exchange = self.exchanges.remove(slot);
             outcome.deleted_queues.extend(exchange.delays.clone());
+            outcome.changes.extend(exchange.companion_row(&self.name).map(|row| Change::delete(&row)));
+            outcome.deleted_queues.extend(exchange.companion.clone());
             outcome.changes.extend(exchange.is_kept().then(|| Change::delete(&exchange.row(&self.name))));
         }
     }
@@ -169,6 +175,16 @@ impl Vhost {
             routing_key: binding.key.to_string(),
             arguments: table::to_field_table(&binding.arguments).unwrap_or_default(),
         }
+    }
+
+    /// What a new binding from this exchange is to be given.
+    fn recall(&self, source: Slot, to: &Destination, queue: Option<&QueueEntry>) -> Option<Recall> {
+        let companion = self.exchanges.get(source).history_for(None)?;
+        let to = match (to, queue) {
+            (_, Some(queue)) => RecallTo::Queue(queue.target()),
+            (to, None) => RecallTo::Exchange { vhost: Arc::clone(&self.name), name: to.name().to_owned() },
+        };
+        Some(Recall { companion, to })
     }
 
     /// Adds a binding, to a destination of that name.

@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
-use crate::broker::arguments::{Comparison, object_text, type_name};
+use crate::broker::arguments::{
+    Comparison, DEDUPLICATION_ARGUMENTS, check_deduplication, deduplication_cache, object_text, type_name,
+};
+use crate::broker::deduplication::Deduplication;
 use crate::broker::exchange::{ExchangeKind, Map, Matcher, Slot, validate_consistent_hash};
 use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
 
+use super::companions::{HISTORY_LENGTH, check_history, wants_deduplication};
 use super::refusals::{self, failed, stripped};
 use super::{Change, Outcome, QueueEntry, Row, Topology};
 
@@ -36,6 +40,10 @@ pub struct ExchangeEntry {
     pub arguments: FieldTable,
     /// `alternate-exchange`: where unroutable messages go.
     pub alternate: Option<Arc<str>>,
+    /// What it asks for when it looks for duplicates.
+    pub deduplication: Option<Arc<Deduplication>>,
+    /// The queue that remembers for it.
+    pub companion: Option<Arc<QueueEntry>>,
     /// Whether every vhost has it from the start.
     pub predeclared: bool,
     pub(super) matcher: Matcher,
@@ -57,6 +65,9 @@ impl ExchangeEntry {
             auto_delete: false,
             internal: false,
             matcher: Matcher::new(kind, name, &arguments),
+            deduplication: wants_deduplication(kind, &arguments)
+                .then(|| Arc::new(deduplication_cache(&arguments))),
+            companion: None,
             arguments,
             alternate,
             predeclared: false,
@@ -134,23 +145,33 @@ impl Topology {
         if kind == ExchangeKind::ConsistentHash {
             validate_consistent_hash(&asked.arguments, &object)?;
         }
+        if kind == ExchangeKind::RecentHistory {
+            check_history(&asked.arguments)?;
+        }
+        check_deduplication(&asked.arguments, &object)?;
         let Asked { durable, auto_delete, internal, arguments, .. } = asked;
         let mut changes = Vec::new();
         let delays = delayed.then(|| {
             let id = self.queues.next_id(&mut changes);
             self.queues.add_delays(id, &vhost.name, &name, durable)
         });
-        let exchange = ExchangeEntry {
+        let mut exchange = ExchangeEntry {
             durable,
             auto_delete,
             internal,
             delays: delays.clone(),
             ..ExchangeEntry::new(&name, kind, arguments)
         };
+        if exchange.needs_companion() {
+            let id = self.queues.next_id(&mut changes);
+            self.queues.add_companion(id, &vhost.name, &mut exchange);
+        }
         changes.extend(exchange.is_kept().then(|| Change::Put(exchange.row(vhost_name))));
+        changes.extend(exchange.companion_row(vhost_name).map(Change::Put));
+        let companion = exchange.companion.clone();
         vhost.exchanges.insert(exchange);
         self.version += 1;
-        Ok(Outcome { queue: delays, created: true, changes, ..Outcome::default() })
+        Ok(Outcome { queue: delays, companion, created: true, changes, ..Outcome::default() })
     }
 
     pub(super) fn delete_exchange(
@@ -189,7 +210,8 @@ fn same(current: &ExchangeEntry, asked: &Asked, object: &str) -> Result<(), Refu
     if current.delays.is_some() && asked.arguments.contains_key(DELAYED_TYPE) {
         comparison.argument(DELAYED_TYPE, &current.arguments, &asked.arguments)?;
     }
-    Ok(())
+    let compared = DEDUPLICATION_ARGUMENTS.iter().chain(current.keeps_history().then_some(&HISTORY_LENGTH));
+    compared.copied().try_for_each(|name| comparison.argument(name, &current.arguments, &asked.arguments))
 }
 
 fn kind_of(name: &str) -> Result<ExchangeKind, Refusal> {

@@ -1,6 +1,7 @@
 //! What is declared on a node: vhosts, users, exchanges, queues, bindings; and where a message goes.
 //!
 //! - `command`, `outcome`: what can be asked, and what it brought about
+//! - `companions`: the queues behind exchanges that remember
 //! - `vhost`, `users`, `exchanges`, `queues`, `bindings`: one kind of object each, with its rules and refusals
 //! - `route`: from exchange, keys and headers to queues
 //! - `row`, `change`, `restore`: what survives a restart, and how it comes back
@@ -10,6 +11,7 @@ mod bindings;
 mod change;
 mod codec;
 mod command;
+mod companions;
 mod exchanges;
 mod listing;
 mod outcome;
@@ -30,6 +32,7 @@ use crate::protocol::error::Refusal;
 pub use change::Change;
 pub use codec::RowError;
 pub use command::{Command, Destination};
+pub use companions::{Gate, Recall, RecallTo};
 pub use exchanges::ExchangeEntry;
 pub use listing::BindingEntry;
 pub use outcome::Outcome;

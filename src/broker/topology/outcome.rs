@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Change;
+use super::companions::Recall;
 use super::queues::QueueEntry;
 
 /// The result of a command that was not refused.
@@ -14,6 +15,10 @@ pub struct Outcome {
     pub created: bool,
     /// What has to be kept, in order: only what survives a restart.
     pub changes: Vec<Change>,
+    /// The queue that came with an exchange.
+    pub companion: Option<Arc<QueueEntry>>,
+    /// What a new binding is to be given.
+    pub recall: Option<Recall>,
     /// Queues that are gone; their shards drop them and tell their consumers.
     pub deleted_queues: Vec<Arc<QueueEntry>>,
 }

@@ -201,7 +201,8 @@ impl Topology {
 
     fn remove_queue(&mut self, id: QueueId, outcome: &mut Outcome) {
         // One that belongs to an exchange goes with that alone.
-        let found = self.queues.get(id).filter(|queue| queue.delays_for.is_none());
+        let has_name = |queue: &QueueEntry| self.queue(&queue.vhost, &queue.name).is_some();
+        let found = self.queues.get(id).filter(|queue| queue.delays_for.is_none() && has_name(queue));
         let Some(queue) = found.cloned() else { return };
         outcome.deleted_queues.push(Arc::clone(&queue));
         if let Some(vhost) = self.vhosts.get_mut(&queue.vhost) {

@@ -78,6 +78,7 @@ impl Topology {
             Row::Queue { id, vhost, name, auto_delete, arguments } => {
                 self.restore_queue(id, &vhost, &name, auto_delete, arguments)?;
             }
+            Row::Companion { vhost, exchange, id } => self.restore_companion(&vhost, &exchange, id)?,
             Row::Binding { vhost, source, destination, routing_key, arguments } => {
                 self.restore_binding(&vhost, &source, &destination, &routing_key, &arguments)?;
             }
@@ -116,6 +117,18 @@ impl Topology {
         vhost.queues.insert(Arc::clone(&queue.name), Arc::clone(&queue));
         self.queues.insert(&queue);
         // Covers a counter row that is missing; with one this changes nothing.
+        self.queues.resume_at(id.0 + 1);
+        Ok(())
+    }
+
+    fn restore_companion(&mut self, vhost: &str, exchange: &str, id: QueueId) -> Result<(), RestoreError> {
+        let what = format!("the companion of exchange '{exchange}'");
+        if self.queues.get(id).is_some() {
+            return Err(RestoreError::new(what, "its number is in use"));
+        }
+        let vhost = self.vhosts.get_mut(vhost).ok_or_else(|| RestoreError::new(&what, "it has no vhost"))?;
+        let slot = vhost.exchange_slot(exchange).map_err(|refusal| RestoreError::new(&what, refusal))?;
+        self.queues.add_companion(id, &vhost.name, vhost.exchanges.get_mut(slot));
         self.queues.resume_at(id.0 + 1);
         Ok(())
     }

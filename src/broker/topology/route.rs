@@ -8,6 +8,8 @@ use crate::broker::ids::Target;
 use crate::protocol::properties::Properties;
 
 use super::Topology;
+use super::companions::Gate;
+use super::exchanges::ExchangeEntry;
 use super::vhost::Vhost;
 
 /// One message's way to be found.
@@ -34,6 +36,10 @@ pub struct Routed {
     pub cacheable: bool,
     /// Where it waits for its delay to end: the queues of exchanges that hold it back, beside the targets.
     pub delays: Vec<Target>,
+    /// Targets that keep the message for queues to come: it is not routed by being there.
+    pub kept: usize,
+    /// Where the message is looked at before it may go on. Only the exchange that it is published to asks for that.
+    pub gate: Option<Gate>,
 }
 
 /// Why nothing was routed at all.
@@ -61,6 +67,7 @@ impl Topology {
         if vhost.exchanges.get(slot).internal && !query.allow_internal {
             return Err(RouteError::Internal);
         }
+        walk.gate = vhost.exchanges.get(slot).gate();
         walk.visit(slot);
         if !walk.waiting.is_empty() {
             walk.visit_waiting(slot);
@@ -94,13 +101,25 @@ struct Walk<'a, 'out> {
     delays: Vec<Target>,
     /// Exchanges that a binding or an alternate leads to; some may have been seen.
     waiting: Vec<Slot>,
+    kept: usize,
+    gate: Option<Gate>,
 }
 
 impl<'a, 'out> Walk<'a, 'out> {
     fn new(vhost: &'a Vhost, query: &'a RouteQuery<'a>, out: &'out mut Vec<Target>) -> Self {
         let start = out.len();
-        let (delays, waiting) = (Vec::new(), Vec::new());
-        Self { vhost, query, out, start, buckets: 0, cacheable: true, delays, waiting }
+        Self {
+            vhost,
+            query,
+            out,
+            start,
+            buckets: 0,
+            cacheable: true,
+            delays: Vec::new(),
+            waiting: Vec::new(),
+            kept: 0,
+            gate: None,
+        }
     }
 
     /// The default exchange: every queue is bound to it by its name.
@@ -127,6 +146,9 @@ impl<'a, 'out> Walk<'a, 'out> {
             matched |= !bucket.is_empty();
             self.take(bucket);
         });
+        if exchange.keeps_history() {
+            self.keep(exchange);
+        }
         if let Some(alternate) = exchange.alternate.as_ref().filter(|_| !matched) {
             self.visit_alternate(alternate);
         }
@@ -144,6 +166,16 @@ impl<'a, 'out> Walk<'a, 'out> {
                 Hop::Queue(target) => self.out.push(target),
                 Hop::Exchange(slot) => self.waiting.push(slot),
             }
+        }
+    }
+
+    /// Whether a message is kept is for its headers to say.
+    fn keep(&mut self, exchange: &ExchangeEntry) {
+        self.cacheable = false;
+        if let Some(target) = exchange.history_for(self.query.properties) {
+            self.out.push(target);
+            self.buckets += 1;
+            self.kept += 1;
         }
     }
 
@@ -170,7 +202,8 @@ impl<'a, 'out> Walk<'a, 'out> {
         if self.buckets > 1 {
             deduplicate(self.out, self.start);
         }
-        Routed { cacheable: self.cacheable, delays: self.delays }
+        let cacheable = self.cacheable && self.gate.is_none();
+        Routed { cacheable, delays: self.delays, kept: self.kept, gate: self.gate }
     }
 }
 

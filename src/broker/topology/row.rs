@@ -19,6 +19,7 @@ const VHOST: u8 = 3;
 const EXCHANGE: u8 = 4;
 const QUEUE: u8 = 5;
 const BINDING: u8 = 6;
+const COMPANION: u8 = 20;
 
 const TO_QUEUE: u8 = 1;
 const TO_EXCHANGE: u8 = 2;
@@ -50,6 +51,8 @@ pub enum Row {
     },
     /// A queue; never an exclusive one.
     Queue { id: QueueId, vhost: String, name: String, auto_delete: bool, arguments: FieldTable },
+    /// The number of the queue that remembers for an exchange.
+    Companion { vhost: String, exchange: String, id: QueueId },
     /// A binding between durable ends.
     Binding {
         vhost: String,
@@ -72,7 +75,9 @@ impl Row {
         match self {
             Self::Counter { .. } => {}
             Self::User { name, .. } | Self::Vhost { name } => put_text(&mut key, name),
-            Self::Exchange { vhost, name, .. } | Self::Queue { vhost, name, .. } => {
+            Self::Exchange { vhost, name, .. }
+            | Self::Queue { vhost, name, .. }
+            | Self::Companion { vhost, exchange: name, .. } => {
                 put_text(&mut key, vhost);
                 put_text(&mut key, name);
             }
@@ -93,6 +98,7 @@ impl Row {
         let mut value = vec![VERSION];
         match self {
             Self::Counter { next_queue } => put_u64(&mut value, *next_queue),
+            Self::Companion { id, .. } => put_u64(&mut value, id.0),
             Self::Vhost { .. } | Self::Binding { .. } => {}
             Self::User { password_hash, tags, .. } => {
                 put_text(&mut value, password_hash);
@@ -141,6 +147,9 @@ impl Row {
                 auto_delete: read_flags(value.u8()?, AUTO_DELETE)? & AUTO_DELETE != 0,
                 arguments: value.table()?,
             }),
+            COMPANION => {
+                Ok(Self::Companion { vhost: key.text()?, exchange: key.text()?, id: QueueId(value.u64()?) })
+            }
             BINDING => Ok(Self::Binding {
                 vhost: key.text()?,
                 source: key.text()?,
@@ -161,6 +170,7 @@ impl Row {
             Self::Exchange { .. } => EXCHANGE,
             Self::Queue { .. } => QUEUE,
             Self::Binding { .. } => BINDING,
+            Self::Companion { .. } => COMPANION,
         }
     }
 }
@@ -201,6 +211,8 @@ fn kind_code(kind: ExchangeKind) -> u8 {
         ExchangeKind::ModulusHash => 6,
         ExchangeKind::Random => 7,
         ExchangeKind::LocalRandom => 8,
+        ExchangeKind::RecentHistory => 20,
+        ExchangeKind::Deduplication => 21,
     }
 }
 
@@ -214,6 +226,8 @@ fn read_kind(code: u8) -> Result<ExchangeKind, RowError> {
         6 => Ok(ExchangeKind::ModulusHash),
         7 => Ok(ExchangeKind::Random),
         8 => Ok(ExchangeKind::LocalRandom),
+        20 => Ok(ExchangeKind::RecentHistory),
+        21 => Ok(ExchangeKind::Deduplication),
         other => Err(RowError::UnknownKind(other)),
     }
 }

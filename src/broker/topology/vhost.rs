@@ -65,10 +65,14 @@ impl Topology {
         deleted_queues.sort_unstable_by_key(|queue| queue.id);
         let durable = deleted_queues.iter().filter(|queue| queue.durable);
         changes.extend(durable.map(|queue| Change::delete(&queue.row())));
-        deleted_queues.extend(vhost.exchanges.iter().filter_map(|exchange| exchange.delays.clone()));
+        let hidden = vhost.exchanges.iter().flat_map(|exchange| [&exchange.delays, &exchange.companion]);
+        deleted_queues.extend(hidden.flatten().cloned());
         deleted_queues.iter().for_each(|queue| self.queues.remove(queue));
         let kept = vhost.exchanges.iter().filter(|exchange| exchange.is_kept());
-        changes.extend(kept.map(|exchange| Change::delete(&exchange.row(&vhost.name))));
+        for exchange in kept {
+            changes.extend(exchange.companion_row(&vhost.name).map(|row| Change::delete(&row)));
+            changes.push(Change::delete(&exchange.row(&vhost.name)));
+        }
         changes.push(Change::delete(&vhost.row()));
         self.version += 1;
         Ok(Outcome { changes, deleted_queues, ..Outcome::default() })

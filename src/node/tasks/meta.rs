@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -9,12 +10,15 @@ use tokio::sync::oneshot;
 use super::cold::ColdLink;
 use super::shard::record;
 use crate::broker::ids::QueueId;
-use crate::broker::topology::{Change, Command, Outcome, QueueEntry};
+use crate::broker::topology::{Change, Command, Outcome, QueueEntry, Recall};
 use crate::node::links::{Applied, DeleteIf, DeleteQueue, MetaInput, NotDeleted, ShardInput};
 use crate::node::shared::{META_SHARD, Shared, stopping};
 use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
 use crate::storage::{Append, LogHandle};
+
+/// A store that cannot be read must not keep all declarations waiting.
+const RECALL_MAX: Duration = Duration::from_secs(5);
 
 /// The meta task's state.
 pub(crate) struct Meta {
@@ -61,17 +65,24 @@ impl Meta {
         // An exchange that delays messages comes with a queue.
         let declares = matches!(command, Command::DeclareQueue { .. } | Command::DeclareExchange { .. });
         let shared = Arc::clone(&self.shared);
-        let (outcome, index) = {
+        let (outcome, index, recalled) = {
             // Nobody may route to a queue before its shard and the log know it: what is published there would be lost.
             let mut topology = shared.topology_mut();
             let outcome = topology.apply(command)?;
             let index = self.keep(&outcome);
-            if let Some(queue) = outcome.queue.as_ref().filter(|_| declares && outcome.created) {
+            let declared = outcome.queue.as_ref().filter(|_| declares && outcome.created);
+            for queue in declared.into_iter().chain(&outcome.companion) {
                 shared.shard(queue.target()).push(ShardInput::Create(Arc::clone(queue)));
             }
+            // What is published from here on is not among what a new binding is given.
+            let recalled = outcome.recall.as_ref().map(|recall| recall_for(&shared, recall));
             shared.set_version(topology.version());
-            (outcome, index)
+            (outcome, index, recalled)
         };
+        if let Some(recalled) = recalled {
+            // When the exchange is deleted meanwhile, nobody answers.
+            let _ = tokio::time::timeout(RECALL_MAX, recalled).await;
+        }
         for queue in &outcome.deleted_queues {
             self.delete_in_shard(queue, DeleteIf::default()).await;
         }
@@ -142,6 +153,14 @@ impl Meta {
     ) -> Option<Result<u64, NotDeleted>> {
         self.shared.ask(queue.target(), |reply| ShardInput::Delete(queue.id, condition, reply)).await
     }
+}
+
+/// Has a new binding given what its exchange keeps.
+fn recall_for(shared: &Shared, recall: &Recall) -> oneshot::Receiver<()> {
+    let (reply, done) = oneshot::channel();
+    let Recall { companion, to } = recall;
+    shared.shard(*companion).push(ShardInput::Recall(companion.id, to.clone(), reply));
+    done
 }
 
 fn not_deleted(reason: NotDeleted, queue: &QueueEntry) -> Refusal {

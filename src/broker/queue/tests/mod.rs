@@ -4,6 +4,7 @@
 //! - `live`: options that change, and large work in steps
 //! - `world`: a queue with everything around it: consumers, a clock, a log, a cold store
 //! - `model`: what must hold after every command of a random history
+//! - `duplicates`: messages that came before, and recalls
 //! - `returns`, `retries`: delivery limits, and delays before the next delivery
 //! - `priorities`: one lane for each
 //! - `recovery`: crashes in the middle of random histories
@@ -13,6 +14,7 @@ mod checks;
 mod cold;
 mod delays;
 mod delivery;
+mod duplicates;
 mod expiry;
 mod limits;
 mod live;

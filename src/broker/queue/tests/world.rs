@@ -122,7 +122,8 @@ impl World {
         match effect {
             Effect::Deliver(delivery) => self.deliver(&delivery),
             Effect::Got(reply) => self.got(reply),
-            Effect::LogEnqueue { first, count, records } => {
+            Effect::LogEnqueue { first, count, records, ids } => {
+                assert!(ids.is_empty(), "only queues that look for duplicates have ids");
                 assert_eq!(Batch::check(records.clone()).map(|batch| batch.count), Some(count));
                 self.events.push(Event::Enqueue(first, records));
             }
@@ -141,6 +142,9 @@ impl World {
             Effect::LoadDue(from_ms, to_ms) => self.due_loads.push_back((from_ms, to_ms)),
             Effect::Unused | Effect::Expired => self.ends.push(effect),
             Effect::Refused { .. } => panic!("only publishes are refused"),
+            Effect::LogIds(_) | Effect::Duplicates | Effect::Recalled(..) | Effect::RecallDone(_) => {
+                panic!("nobody asked for that: {effect:?}")
+            }
         }
     }
 

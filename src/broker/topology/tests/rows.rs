@@ -145,6 +145,8 @@ fn any_kind() -> impl Strategy<Value = ExchangeKind> {
         ExchangeKind::ModulusHash,
         ExchangeKind::Random,
         ExchangeKind::LocalRandom,
+        ExchangeKind::RecentHistory,
+        ExchangeKind::Deduplication,
     ])
 }
 
@@ -245,9 +247,12 @@ proptest! {
         }
         let restored = store.restore();
         prop_assert_eq!(durable(&restored), durable(&topology));
-        let delaying = |vhost| restored.exchanges(vhost).iter().filter(|x| x.delays.is_some()).count();
-        let listed: usize =
-            restored.vhosts().iter().map(|vhost| restored.queues(vhost).len() + delaying(vhost)).sum();
+        let hidden = |vhost: &str| {
+            let exchanges = restored.exchanges(vhost).into_iter();
+            exchanges.flat_map(|x| [&x.delays, &x.companion]).flatten().count()
+        };
+        let count = |vhost: &str| restored.queues(vhost).len() + hidden(vhost);
+        let listed: usize = restored.vhosts().iter().map(|vhost| count(vhost)).sum();
         prop_assert_eq!(restored.all_queues().len(), listed);
     }
 

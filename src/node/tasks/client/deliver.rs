@@ -22,6 +22,9 @@ impl Session {
                 ClientInput::Reply { channel, consumer, record } => {
                     self.deliver_reply(channel, consumer, &record);
                 }
+                ClientInput::Returned { channel, epoch, record } => {
+                    self.give_back(channel, epoch, &record);
+                }
                 // These only wake the task, which looks for itself.
                 ClientInput::MetaSynced | ClientInput::AlarmsOver | ClientInput::Stopping => {}
             }

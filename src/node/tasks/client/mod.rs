@@ -3,6 +3,7 @@
 //! - `session`: what a connection is made of, and how an input finds its handler
 //! - `login`: who may come in
 //! - `publish`, `repeat`, `settle`: the hot ways in
+//! - `offer`: publishes to exchanges that look for duplicates
 //! - `deliver`, `flush`: the hot way out
 //! - `room`: who has to take what came in before more is read
 //! - `block`: what the machine is short of stops publishers
@@ -17,6 +18,7 @@ mod declare;
 mod deliver;
 mod flush;
 mod login;
+mod offer;
 mod publish;
 mod release;
 mod repeat;

@@ -10,7 +10,7 @@ use crate::broker::batch::Message;
 use crate::broker::channel::routes::{Place, Route};
 use crate::broker::delay;
 use crate::broker::ids::Target;
-use crate::broker::topology::{self, RouteError, RouteQuery};
+use crate::broker::topology::{self, Gate, RouteError, RouteQuery};
 use crate::node::links::{ShardInput, Waiter};
 use crate::node::replies::Requester;
 use crate::protocol::error::Refusal;
@@ -37,13 +37,24 @@ impl Routed {
 }
 
 /// Where one publish goes.
-struct Once {
+pub(super) struct Once {
     /// To these queues.
-    route: Route,
+    pub(super) route: Route,
     /// To these who wait for replies.
     requesters: Vec<Arc<Requester>>,
     /// To these queues until its delay is over.
-    delays: Vec<Target>,
+    pub(super) delays: Vec<Target>,
+    /// So many of the queues only keep it for others to come.
+    kept: usize,
+    /// It must pass here first.
+    pub(super) gate: Option<Gate>,
+}
+
+impl Once {
+    /// Whether nobody is there to receive it.
+    pub(super) fn is_unroutable(&self) -> bool {
+        self.route.len() == self.kept && self.requesters.is_empty() && self.delays.is_empty()
+    }
 }
 
 impl Session {
@@ -74,9 +85,9 @@ impl Session {
             let header = whole.as_deref().unwrap_or(publish.header);
             let delay_ms = properties.headers.and_then(delay::delay_ms).unwrap_or(0);
             let held = delay::held(&Message { header, ..message }, delay_ms);
-            self.send_out(publish, &message, &held, &route)?;
+            self.send_or_offer(publish, &message, &held, &route)?;
         } else {
-            self.send_out(publish, &message, &message, &route)?;
+            self.send_or_offer(publish, &message, &message, &route)?;
         }
         match route {
             // A request is looked at each time: its reply consumer may have gone.
@@ -138,7 +149,7 @@ impl Session {
         self.targets.clear();
         let routed = self.shared.topology().route(&query, &mut self.targets);
         let mut routed = routed.map_err(|error| self.not_routed(error, query.exchange))?;
-        if publish.mandatory && self.targets.is_empty() && !self.would_be_routed(&query, &routed) {
+        if publish.mandatory && self.targets.len() == routed.kept && !self.would_be_routed(&query, &routed) {
             routed.delays.clear();
         }
         let mut requesters = Vec::new();
@@ -149,15 +160,17 @@ impl Session {
             cacheable = false;
         }
         let route = Arc::from(self.targets.as_slice());
-        Ok((Once { route, requesters, delays: routed.delays }, cacheable))
+        let topology::Routed { delays, kept, gate, .. } = routed;
+        Ok((Once { route, requesters, delays, kept, gate }, cacheable))
     }
 
     /// Whether somebody would get a delayed message now: who sends a mandatory one cannot be told later.
     fn would_be_routed(&self, query: &RouteQuery<'_>, routed: &topology::Routed) -> bool {
         let mut targets = Vec::new();
         let query = RouteQuery { is_due: true, ..*query };
-        let found = !routed.delays.is_empty() && self.shared.topology().route(&query, &mut targets).is_ok();
-        found && !targets.is_empty()
+        let kept = |routed: topology::Routed| routed.kept;
+        let found = self.shared.topology().route(&query, &mut targets).map(kept);
+        !routed.delays.is_empty() && found.is_ok_and(|kept| targets.len() > kept)
     }
 
     fn not_routed(&self, error: RouteError, exchange: &str) -> Refusal {
@@ -174,6 +187,19 @@ impl Session {
         }
     }
 
+    fn send_or_offer(
+        &mut self,
+        publish: &Publish<'_>,
+        message: &Message<'_>,
+        held: &Message<'_>,
+        route: &Routed,
+    ) -> Result<(), Refusal> {
+        match route {
+            Routed::Once(once) if once.gate.is_some() => self.offer(publish, message, held, once),
+            Routed::Once(_) | Routed::Always(_) => self.send_out(publish, message, held, route),
+        }
+    }
+
     fn send_out(
         &mut self,
         publish: &Publish<'_>,
@@ -182,11 +208,12 @@ impl Session {
         route: &Routed,
     ) -> Result<(), Refusal> {
         let channel = self.channels.get_mut(&publish.channel).ok_or_else(not_open)?;
-        let (route, requesters, delays) = match route {
+        let (route, requesters, delays, is_unroutable) = match route {
             Routed::Always(place) => {
-                (channel.routes.at(*place).map_or(&[][..], |route| route), &[][..], &[][..])
+                let route = channel.routes.at(*place).map_or(&[][..], |route| route);
+                (route, &[][..], &[][..], route.is_empty())
             }
-            Routed::Once(once) => (&*once.route, &*once.requesters, &*once.delays),
+            Routed::Once(once) => (&*once.route, &*once.requesters, &*once.delays, once.is_unroutable()),
         };
         let number = channel.ledger.as_mut().map(|ledger| ledger.publish(route.len() + delays.len()));
         let place = (publish.channel, channel.epoch);
@@ -200,7 +227,7 @@ impl Session {
             self.full.get_or_insert(full);
         }
         let is_taken = !route.is_empty() || !delays.is_empty();
-        if !is_taken && requesters.is_empty() && publish.mandatory {
+        if is_unroutable && publish.mandatory {
             self.out.returned(
                 publish.channel,
                 ReplyCode::NoRoute,

@@ -51,7 +51,12 @@ impl OpenLetters {
         }
     }
 
-    fn put(&mut self, target: Target, message: &Message<'_>, ticket: Option<Arc<DeadLetterTicket>>) {
+    pub(super) fn put(
+        &mut self,
+        target: Target,
+        message: &Message<'_>,
+        ticket: Option<Arc<DeadLetterTicket>>,
+    ) {
         let fits = |open: &Open| open.target.id == target.id && open.records.len() < BATCH_BYTES;
         let at = self.open.iter().rposition(fits).unwrap_or_else(|| {
             self.open.push(Open { target, records: Vec::new(), persistent: 0, tickets: Vec::new() });

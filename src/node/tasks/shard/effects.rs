@@ -20,9 +20,18 @@ impl Shard {
                     }
                 }
                 Effect::Got(reply) => self.got(id, reply),
-                Effect::LogEnqueue { first, records, .. } => {
+                Effect::LogEnqueue { first, records, ids, .. } if ids.is_empty() => {
                     index = self.append(record::ENQUEUE, record::enqueue(id, first), records);
                 }
+                Effect::LogEnqueue { first, records, ids, .. } => {
+                    let head = record::enqueue_with_ids(id, first, &ids);
+                    index = self.append(record::ENQUEUE_WITH_IDS, head, records);
+                }
+                Effect::LogIds(ids) => {
+                    index = self.append(record::IDS, record::ids(id, &ids), bytes::Bytes::new());
+                }
+                // The first one's record is among those logged so far.
+                Effect::Duplicates => index = self.index,
                 Effect::LogSettle(ranges) => {
                     self.append(record::SETTLE, record::settle(id, &ranges), bytes::Bytes::new());
                 }
@@ -38,6 +47,8 @@ impl Shard {
                 Effect::Refused { place, count, records } => {
                     self.refused.push(Refused { place, count, records });
                 }
+                Effect::Recalled(number, record) => self.recalled(number, &record, now_ms),
+                Effect::RecallDone(number) => self.recall_done(number),
                 Effect::Load(first) => self.cold.load(id, first),
                 Effect::Forget(first) => self.memory.forget(self.index, id, first),
                 Effect::LoadDue(from_ms, to_ms) => self.cold.load_due(id, from_ms, to_ms),

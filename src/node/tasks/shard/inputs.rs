@@ -15,6 +15,9 @@ impl Shard {
     pub(super) fn handle(&mut self, input: ShardInput, now_ms: u64) {
         match input {
             ShardInput::Publish(id, batch, waiter) => self.publish(id, batch, waiter, now_ms),
+            ShardInput::Offer(id, offer) => self.offer(id, *offer, now_ms),
+            ShardInput::Passed(ticket) => self.passed(&ticket, now_ms),
+            ShardInput::Recall(id, to, reply) => self.recall(id, to, reply, now_ms),
             ShardInput::Command(id, command) => drop(self.apply(id, command, now_ms)),
             ShardInput::Create(entry) => {
                 let queue = Queue::new(options_of(&entry), now_ms);
@@ -56,7 +59,11 @@ impl Shard {
     fn publish(&mut self, id: QueueId, batch: Batch, waiter: Waiter, now_ms: u64) {
         // A queue that was deleted meanwhile takes its messages with it: nobody is owed anything.
         let count = batch.count;
-        let index = self.apply(id, Command::Enqueue(batch), now_ms).unwrap_or(0);
+        let command = match waiter {
+            Waiter::DeadLetters(_) => Command::EnqueueLetters(batch),
+            _ => Command::Enqueue(batch),
+        };
+        let index = self.apply(id, command, now_ms).unwrap_or(0);
         let waiter = if self.refused.is_empty() { waiter } else { self.refuse(id, waiter, count, now_ms) };
         match waiter {
             Waiter::Nobody => {}
@@ -66,6 +73,7 @@ impl Shard {
             }
             Waiter::Publisher(client, confirm) => self.confirmed.push((client, confirm, true)),
             Waiter::DeadLetters(tickets) => self.letters.arrived(index, tickets),
+            Waiter::Offers(tickets) => self.offers_arrived(index, tickets),
         }
     }
 
@@ -131,6 +139,8 @@ impl Shard {
         }
         self.memory.changed(id, slot.hot_bytes, 0);
         self.cold.delete_queue(id);
+        self.drop_pending(id);
+        self.drop_recalls(id);
         for consumer in slot.queue.consumer_ids() {
             if let Some(client) = self.consumers.remove(&consumer) {
                 client.mailbox.push(ClientInput::ConsumerCancelled(consumer));
@@ -156,6 +166,8 @@ pub(crate) fn options_of(entry: &QueueEntry) -> Options {
         delivery_limit: entry.settings.delivery_limit,
         retry: entry.settings.retry.retry(),
         max_priority: entry.settings.max_priority,
+        deduplication: entry.settings.deduplication.clone(),
+        ids_kept: entry.settings.ids_kept,
     }
 }
 

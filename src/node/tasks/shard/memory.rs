@@ -271,9 +271,11 @@ impl Shard {
             return 64;
         }
         let chunks = slot.queue.checkpoint();
-        let bytes: usize = chunks.iter().map(size_of_write).sum();
+        slot.row.clone_from(&row);
+        let mut row = row;
+        slot.queue.put_ids(&mut row);
+        let bytes = row.len() + chunks.iter().map(size_of_write).sum::<usize>();
         self.cold.store_queue(id, &row, chunks, slot.queue.dues_done_before(now_ms));
-        slot.row = row;
         self.note(id);
         bytes + 64
     }

@@ -4,6 +4,8 @@
 //! - `effects`: what the queues ask for
 //! - `dead_letters`: routing messages that died
 //! - `refusals`: messages for which a full queue has no place
+//! - `offers`: exchanges that look for duplicates
+//! - `recall`: messages for new bindings
 //! - `memory`: spilling to the cold store, checkpoints
 //! - `record`: the queue records of the log
 
@@ -11,6 +13,8 @@ mod dead_letters;
 mod effects;
 mod inputs;
 mod memory;
+mod offers;
+mod recall;
 pub(crate) mod record;
 mod refusals;
 
@@ -34,6 +38,8 @@ use crate::storage::{Append, LogHandle};
 use dead_letters::OpenLetters;
 pub(crate) use inputs::options_of;
 use memory::Memory;
+use offers::Offers;
+use recall::Recall;
 use refusals::Refused;
 
 /// How long appends that nobody waits for may gather, in milliseconds, and how many bytes of them.
@@ -83,6 +89,9 @@ pub(crate) struct Shard {
     /// What the command just applied had no place for.
     refused: Vec<Refused>,
     letters: OpenLetters,
+    offers: Offers,
+    recalls: Vec<Recall>,
+    last_recall: u64,
     memory: Memory,
     effects: Vec<Effect>,
     /// Memory for the queues of a round whose time has come.
@@ -126,6 +135,9 @@ impl Shard {
             confirmed: Vec::new(),
             refused: Vec::new(),
             letters: OpenLetters::default(),
+            offers: Offers::default(),
+            recalls: Vec::new(),
+            last_recall: 0,
             memory: Memory::new(share),
             effects: Vec::new(),
             due: Vec::new(),
@@ -225,8 +237,10 @@ impl Shard {
     /// Ends a round: what must be logged goes to the log, what was waited for is told.
     fn finish(&mut self, now_ms: u64) {
         self.send_letters();
+        self.send_offers();
         self.send_due_appends(now_ms);
         self.letters.tell_sources(self.synced);
+        self.offers.tell(self.synced);
         for (client, confirm, accepted) in self.confirmed.drain(..) {
             client.mailbox.push(crate::node::links::ClientInput::Confirmed(confirm, accepted));
         }

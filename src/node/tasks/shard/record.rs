@@ -1,6 +1,8 @@
 //! The queue records of the log: their kinds and heads, little endian.
 //!
 //! - enqueue: queue u64, first number u64; the body is the records
+//! - enqueue with ids: queue u64, first number u64, length u32, the ids (`broker::deduplication`); the body is the records
+//! - ids: queue u64, then what has become of its ids
 //! - settle: queue u64, then (first u64, count u64) for each range
 //! - returned: queue u64, then (first u64, count u64, how often u32) for each run
 //! - retry: queue u64, then (first u64, count u64, until when they wait u64) for each run
@@ -23,8 +25,24 @@ pub(crate) const RETURNED: u8 = 7;
 /// Until when messages that came back wait.
 pub(crate) const RETRY: u8 = 8;
 
+/// Messages together with their ids, so that neither is there without the other.
+pub(crate) const ENQUEUE_WITH_IDS: u8 = 20;
+/// What has become of ids.
+pub(crate) const IDS: u8 = 21;
+
 pub(crate) fn enqueue(queue: QueueId, first: u64) -> Vec<u8> {
     pair(queue.0, first)
+}
+
+pub(crate) fn enqueue_with_ids(queue: QueueId, first: u64, ids: &[u8]) -> Vec<u8> {
+    let mut head = pair(queue.0, first);
+    head.extend_from_slice(&u32::try_from(ids.len()).unwrap_or(u32::MAX).to_le_bytes());
+    head.extend_from_slice(ids);
+    head
+}
+
+pub(crate) fn ids(queue: QueueId, ids: &[u8]) -> Vec<u8> {
+    [&queue.0.to_le_bytes(), ids].concat()
 }
 
 pub(crate) fn delivered(queue: QueueId, below: &[u64]) -> Vec<u8> {
@@ -74,6 +92,19 @@ pub(crate) fn read_delivered(payload: &[u8]) -> Option<(u64, Vec<u64>)> {
     let is_whole = rest.is_empty() && !below.is_empty();
     let below = below.iter().map(|below| u64::from_le_bytes(*below));
     is_whole.then(|| (u64::from_le_bytes(*queue), below.collect()))
+}
+
+/// Queue, first number, ids, records.
+pub(crate) fn read_enqueue_with_ids(payload: &[u8]) -> Option<(u64, u64, &[u8], &[u8])> {
+    let (queue, first, rest) = read_pair(payload)?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (ids, records) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+    Some((queue, first, ids, records))
+}
+
+pub(crate) fn read_ids(payload: &[u8]) -> Option<(u64, &[u8])> {
+    let (queue, ids) = payload.split_first_chunk::<8>()?;
+    Some((u64::from_le_bytes(*queue), ids))
 }
 
 pub(crate) fn read_settle(payload: &[u8]) -> Option<(QueueId, Vec<SeqRange>)> {
@@ -131,6 +162,17 @@ mod tests {
                 assert_eq!(read_delivered(&payload[..cut]), None, "{cut}");
             }
         }
+    }
+
+    #[test]
+    fn ids_are_read_as_written() {
+        let payload = enqueue_with_ids(QueueId(7), 9, b"ids");
+        for cut in 0..payload.len() {
+            assert_eq!(read_enqueue_with_ids(&payload[..cut]), None, "{cut}");
+        }
+        let payload = [&payload[..], b"records"].concat();
+        assert_eq!(read_enqueue_with_ids(&payload), Some((7, 9, &b"ids"[..], &b"records"[..])));
+        assert_eq!(read_ids(&ids(QueueId(7), b"ids")), Some((7, &b"ids"[..])));
     }
 
     #[test]

@@ -33,6 +33,11 @@ impl Shard {
                 self.confirmed.push((Arc::clone(&client), nacked, false));
                 (Waiter::Publisher(client, taken), Vec::new())
             }
+            Waiter::Offers(tickets) => {
+                let (taken, nacked) = part_tickets(tickets, &refused);
+                nacked.iter().for_each(|ticket| ticket.done(false));
+                (Waiter::Offers(taken), Vec::new())
+            }
             Waiter::DeadLetters(tickets) => {
                 let (taken, let_go) = part_tickets(tickets, &refused);
                 (Waiter::DeadLetters(taken), let_go)
@@ -62,7 +67,7 @@ impl Shard {
 }
 
 /// The tickets of messages that were taken in, and of those that were refused.
-fn part_tickets(tickets: Vec<Ticket>, refused: &[Refused]) -> (Vec<Ticket>, Vec<Ticket>) {
+fn part_tickets<T>(tickets: Vec<T>, refused: &[Refused]) -> (Vec<T>, Vec<T>) {
     let (mut taken, mut let_go) = (Vec::new(), Vec::new());
     let mut runs = refused.iter().peekable();
     for (place, ticket) in (0..).zip(tickets) {
