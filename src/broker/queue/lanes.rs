@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::segment::Segment;
+use super::segment::{Segment, Stored};
 
 /// What is left of a number for counting.
 const COUNT_BITS: u32 = 56;
@@ -54,6 +54,17 @@ impl Lane {
         self.segments.range(start..).enumerate().find_map(|(at, segment)| {
             segment.next_alive(from.max(segment.first)).map(|seq| (start + at, seq))
         })
+    }
+
+    /// Keeps an open last segment without messages for the next batch. False when it is none.
+    pub(super) fn reuse(&mut self, index: usize) -> bool {
+        let is_last = index + 1 == self.segments.len();
+        let segment = &mut self.segments[index];
+        let keep = is_last && segment.is_open() && segment.stored == Stored::No;
+        if keep {
+            segment.reuse(self.next_seq);
+        }
+        keep
     }
 
     /// Nothing is kept but memory for the next messages.

@@ -26,16 +26,15 @@ pub(super) struct Messages {
 impl Messages {
     /// Takes a batch into a lane; `passing` when its messages are likely to leave at once, so that a copy is wasted.
     pub(super) fn push(&mut self, lane: usize, batch: &Batch, passing: bool) -> u64 {
-        let first = self.lane(lane).next_seq;
-        let length = batch.records.len();
-        self.lanes.get_mut(lane).next_seq += u64::from(batch.count);
+        let it = self.lanes.get_mut(lane);
+        let (first, length) = (it.next_seq, batch.records.len());
+        it.next_seq += u64::from(batch.count);
         self.alive += u64::from(batch.count);
         if length >= ADOPT_BYTES && !batch.is_loose || passing && length >= PASS_BYTES {
             self.seal_last(lane);
             self.add(lane, Segment::adopt(first, batch.records.clone(), batch.count));
         } else {
-            let last = self.lane(lane).segments.back();
-            if !last.is_some_and(|last| last.takes(length) && last.end() == first) {
+            if !it.segments.back().is_some_and(|last| last.takes(length) && last.end() == first) {
                 self.seal_last(lane);
                 self.lanes.get_mut(lane).segments.push_back(Segment::open(first));
             }
@@ -181,17 +180,21 @@ impl Messages {
 
     /// Settles `from .. to`, in one lane; gives how many were not settled before.
     pub(super) fn settle(&mut self, from: u64, to: u64) -> u64 {
-        let At { lane, index: start } = self.position_from(from);
+        let lane = self.lanes.of(from);
+        let it = self.lanes.get_mut(lane);
+        let start = it.position_from(from);
         let (mut index, mut count) = (start, 0);
         // Only the first and the last of these can keep messages: the empty ones are side by side.
         let (mut dead, mut dead_end) = (start, start);
-        while self.lane(lane).segments.get(index).is_some_and(|segment| segment.first < to) {
-            let at = At { lane, index };
-            count += self.settle_in(at, from, to);
-            if self.get(at).is_some_and(|segment| segment.alive == 0) && !self.reuse(at) {
+        while let Some(segment) = it.segments.get_mut(index).filter(|segment| segment.first < to) {
+            let before = segment.hot_bytes();
+            count += settle_in(segment, &mut self.settled, from, to);
+            let is_dead = segment.alive == 0;
+            if is_dead && !it.reuse(index) {
                 dead = if dead == dead_end { index } else { dead };
                 dead_end = index + 1;
             }
+            self.hot_bytes = self.hot_bytes + it.segments[index].hot_bytes() - before;
             index += 1;
         }
         if dead < dead_end {
@@ -220,34 +223,6 @@ impl Messages {
         if let Some(at) = self.position(seq) {
             self.change(at, |segment| segment.note_retry(seq, due_ms));
         }
-    }
-
-    fn settle_in(&mut self, at: At, from: u64, to: u64) -> u64 {
-        let fresh = self.change(at, |segment| segment.settle(from, to));
-        let segment = &self.lanes.get(at.lane).segments[at.index];
-        if fresh > 0 && segment.has_persistent() {
-            let (from, to) = (from.max(segment.first), to.min(segment.end()));
-            match self.settled.last_mut() {
-                Some((first, length)) if *first + *length == from => *length += to - from,
-                Some(_) | None => self.settled.push((from, to - from)),
-            }
-        }
-        if segment.is_sparse() {
-            self.change(at, Segment::compact);
-        }
-        u64::from(fresh)
-    }
-
-    /// An open last segment without messages is kept for the next batch.
-    fn reuse(&mut self, at: At) -> bool {
-        let lane = self.lane(at.lane);
-        let segment = &lane.segments[at.index];
-        let keep = at.index + 1 == lane.segments.len() && segment.is_open() && segment.stored == Stored::No;
-        if keep {
-            let next_seq = lane.next_seq;
-            self.change(at, |segment| segment.reuse(next_seq));
-        }
-        keep
     }
 
     fn remove(&mut self, lane: usize, dead: std::ops::Range<usize>) {
@@ -293,4 +268,20 @@ impl Messages {
         self.change(at, |segment| if segment.is_hot() { Some(()) } else { segment.warm(chunk) })?;
         Some(at)
     }
+}
+
+/// Settles `from .. to` in one segment, and notes what the log must know.
+fn settle_in(segment: &mut Segment, settled: &mut Vec<SeqRange>, from: u64, to: u64) -> u64 {
+    let fresh = segment.settle(from, to);
+    if fresh > 0 && segment.has_persistent() {
+        let (from, to) = (from.max(segment.first), to.min(segment.end()));
+        match settled.last_mut() {
+            Some((first, length)) if *first + *length == from => *length += to - from,
+            Some(_) | None => settled.push((from, to - from)),
+        }
+    }
+    if segment.is_sparse() {
+        segment.compact();
+    }
+    u64::from(fresh)
 }

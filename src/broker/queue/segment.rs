@@ -315,6 +315,8 @@ impl Segment {
     /// Drops the bytes; the cold store has them.
     pub(super) fn cool(&mut self) {
         debug_assert_eq!(self.stored, Stored::Yes, "only stored bytes may be dropped");
+        let oldest = self.next_alive(self.first).and_then(|seq| self.message(seq));
+        self.first_enqueued_ms = oldest.map_or(self.first_enqueued_ms, |message| message.enqueued_ms);
         self.data = Data::Cold;
         self.offsets = Vec::new();
         self.places = Vec::new();

@@ -155,6 +155,13 @@ impl Queue {
         self.ahead().take(READ_AHEAD + 1).any(|near| near == at)
     }
 
+    /// Whether a segment tells when the time to live of its lane's oldest message is over. Read for that, it stays: what is
+    /// known of it without its bytes may be too early, and it would be read again at once.
+    fn holds_oldest(&mut self, at: At) -> bool {
+        self.options.message_ttl_ms.is_some()
+            && self.oldest_of(at.lane).is_some_and(|(oldest, _)| oldest == at)
+    }
+
     fn cool(&mut self, at: At, now_ms: u64) {
         let far_ms = now_ms.saturating_add(NEAR_MS);
         let dues = self.messages.get(at).into_iter().flat_map(Segment::dues);
@@ -241,7 +248,7 @@ impl Queue {
         self.go_on_recalling(effects);
         self.watch_segment(at);
         // The messages of a chunk that waits for many due times are needed one by one: it stays while there is room.
-        if stored && !returned && !self.near_cursor(at) && !self.options.delays {
+        if stored && !returned && !self.near_cursor(at) && !self.holds_oldest(at) && !self.options.delays {
             self.cool(at, now_ms);
         }
     }

@@ -157,6 +157,32 @@ fn the_lowest_and_newest_leave_memory_first_and_come_back_in_time() {
 }
 
 #[test]
+fn a_time_to_live_reads_spilled_levels_when_their_time_comes_and_not_again_and_again() {
+    let mut queue = by_priority(Options { message_ttl_ms: Some(100), ..Options::default() });
+    let body = [0; LARGE / 2];
+    queue.now_ms = 1050;
+    queue.publish(&[message(&body, 1000), message(&body, 1010), message(&body, 1050)]);
+    queue.get();
+    put_large(&mut queue, &[9, 9, 9, 9]);
+    queue.spill(ALL);
+    queue.stored(ALL);
+    assert_eq!(hot(&queue), [9, 9, 9]);
+    queue.pass(52);
+    assert_eq!(queue.loads.len(), 1, "what is held came at 1000, and hides how old the others are");
+    queue.load_all();
+    assert_eq!(queue.queue.next_due(), Some(1111), "the next is not due");
+    queue.pass(9);
+    assert_eq!(queue.queue.counts().ready, 5, "and has left");
+    let held = queue.seqs(State::Held(GETTER));
+    queue.settle(Verdict::Ack, GETTER, &held);
+    queue.spill(ALL);
+    assert_eq!((hot(&queue), queue.queue.next_due()), (vec![9, 9, 9], Some(1151)));
+    queue.pass(40);
+    queue.load_all();
+    assert_eq!((queue.queue.counts().ready, queue.queue.next_due()), (0, None));
+}
+
+#[test]
 fn a_new_high_one_passes_a_backlog_that_is_being_read() {
     let mut queue = by_priority(Options::default());
     put_large(&mut queue, &[0, 0, 0, 0, 0]);
