@@ -155,7 +155,8 @@ impl Messages {
 
     /// The segment with this first number.
     pub(super) fn position_of_first(&self, first: u64) -> Option<At> {
-        self.position(first).filter(|at| self.get(*at).is_some_and(|segment| segment.first == first))
+        let at = self.position_from(first);
+        self.get(at).filter(|segment| segment.first == first).map(|_| at)
     }
 
     pub(super) fn is_alive(&self, seq: u64) -> bool {

@@ -214,8 +214,8 @@ impl World {
         if was_at_rest && !self.queue.is_behind {
             self.check_refusals(messages, before, &taken);
         }
-        if self.options.max_priority.is_some() && !refused.is_empty() {
-            // What was in front of the refused ones may have been delivered before higher ones behind them came in.
+        if self.options.max_priority.is_some() && self.options.overflow != Overflow::DropHead {
+            // Taken in bit by bit: the first may have been delivered before higher ones behind them came in.
             self.moved.clear();
         }
         self.check();
