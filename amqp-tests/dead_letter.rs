@@ -209,7 +209,8 @@ fn a_cycle_of_expiry_alone_is_cut() {
     });
 }
 
-// behaviour 198: only a rejection within the round keeps it going
+// behaviour 198: only a rejection within the round keeps it going. RabbitMQ 3 lists three deaths out of order, finds the
+// rejection within and goes on.
 #[test]
 fn a_rejection_before_the_cycle_does_not_keep_it_going() {
     let conn = Conn::open();

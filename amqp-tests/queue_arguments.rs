@@ -197,7 +197,6 @@ fn every_known_argument_is_compared() {
         ("x-max-priority", Value::I32(1), Value::I32(2)),
         ("x-overflow", "drop-head".into(), "reject-publish".into()),
         ("x-single-active-consumer", true.into(), false.into()),
-        ("x-delivery-limit", Value::I32(1), Value::I32(2)),
     ] {
         let name = unique("q");
         ch.queue_declare(&name).exclusive().arg(arg, first.clone()).ok();

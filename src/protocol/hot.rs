@@ -72,7 +72,7 @@ pub(super) fn publish_method(arguments: &[u8]) -> Result<PublishMethod<'_>, (Ref
     if is_utf8(publish.exchange) && is_utf8(publish.routing_key) {
         Ok(publish)
     } else {
-        Err(method::malformed_utf8(BASIC_PUBLISH))
+        Err(method::malformed_utf8())
     }
 }
 

@@ -74,9 +74,9 @@ pub(super) fn split(payload: &[u8]) -> Option<(MethodId, &[u8])> {
     Some(((u16::from_be_bytes([c0, c1]), u16::from_be_bytes([m0, m1])), arguments))
 }
 
-/// 501 for a name that is not UTF-8.
-pub(super) fn malformed_utf8(id: MethodId) -> (Refusal, MethodId) {
-    (Refusal::connection(ReplyCode::FrameError, "Malformed UTF-8 in shortstr"), id)
+/// 501 for a name that is not UTF-8; as in RabbitMQ it does not say in which method.
+pub(super) fn malformed_utf8() -> (Refusal, MethodId) {
+    (Refusal::connection(ReplyCode::FrameError, "Malformed UTF-8 in shortstr"), (0, 0))
 }
 
 fn refuse_prefetch_size(arguments: &[u8]) -> Result<(), MethodError> {
@@ -99,7 +99,7 @@ impl Fault {
     fn refused(self, id: MethodId, arguments: &[u8]) -> MethodError {
         let (refusal, id) = match self {
             Self::Malformed | Self::Table(TableError::Truncated) => cannot_decode(id, arguments),
-            Self::NotUtf8 => malformed_utf8(id),
+            Self::NotUtf8 => malformed_utf8(),
             Self::Table(error) => (Refusal::connection(ReplyCode::SyntaxError, error.to_string()), id),
         };
         MethodError::Refused(refusal, id)
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn names_are_utf8() {
         let text = "FRAME_ERROR - Malformed UTF-8 in shortstr".to_owned();
-        assert_eq!(refused(&[0, 50, 0, 30, 0, 0, 1, 0xFF, 0]), (text, (50, 30)));
+        assert_eq!(refused(&[0, 50, 0, 30, 0, 0, 1, 0xFF, 0]), (text, (0, 0)));
     }
 
     #[test]

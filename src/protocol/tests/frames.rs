@@ -99,7 +99,7 @@ fn errors_are_worded_as_by_rabbitmq() {
                 .to_owned(),
             (60, 40),
         ),
-        (&[NOT_UTF8], "FRAME_ERROR - Malformed UTF-8 in shortstr".to_owned(), (60, 40)),
+        (&[NOT_UTF8], "FRAME_ERROR - Malformed UTF-8 in shortstr".to_owned(), (0, 0)),
         (
             &[(METHOD, &[0, 50, 0, 10, 0, 0, 200])],
             "FRAME_ERROR - cannot decode <<0,0,200>>".to_owned(),
