@@ -98,6 +98,8 @@ pub(super) struct Consumers {
     arrivals: u64,
     by_arrival: BTreeMap<u64, ConsumerId>,
     exclusive: usize,
+    /// Some channel has several of them.
+    crowded: bool,
     single_active: bool,
     /// The slot of the only one that is served, with `single_active`.
     active: Option<usize>,
@@ -120,6 +122,11 @@ impl Consumers {
         self.exclusive > 0
     }
 
+    /// Whether some channel may have several of them.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.crowded
+    }
+
     pub(super) fn ids(&self) -> Vec<ConsumerId> {
         self.by_arrival.values().copied().collect()
     }
@@ -129,6 +136,8 @@ impl Consumers {
         if slot == self.slots.len() {
             self.slots.push(None);
         }
+        let mut others = self.slots.iter().flatten();
+        self.crowded = self.crowded || others.any(|other| Arc::ptr_eq(&other.spec.shared, &spec.shared));
         self.arrivals += 1;
         self.by_arrival.insert(self.arrivals, spec.id);
         self.by_id.insert(spec.id, slot);
@@ -158,6 +167,7 @@ impl Consumers {
             self.exclusive -= usize::from(consumer.spec.exclusive);
             self.free.push(slot);
         }
+        self.crowded &= !self.by_id.is_empty();
         if self.active == Some(slot) {
             self.active = None;
             self.activate_next();

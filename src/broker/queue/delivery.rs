@@ -6,6 +6,7 @@ use super::consumers::Source;
 use super::dues::Dues;
 use super::effect::{Delivery, Effect, Entry, GetReply};
 use super::lanes::At;
+use super::order::in_queue_order;
 use super::segment::Segment;
 use super::{Queue, Stored};
 use crate::broker::batch;
@@ -196,6 +197,7 @@ impl Queue {
         // A round moves the cursor, or hands out what came back; never both.
         let cursor = self.messages.lanes.get(at.lane).cursor;
         let all_no_ack = cursor > start && served.iter().all(|slot| self.consumers.is_no_ack(*slot));
+        let (before, several) = (effects.len(), served.len() > 1);
         let mut no_ack = Vec::new();
         for slot in served {
             let Some((spec, mut entries)) = self.consumers.take_pending(*slot) else { continue };
@@ -212,6 +214,9 @@ impl Queue {
             if !entries.is_empty() {
                 effects.push(Effect::Deliver(Delivery { consumer: spec.id, data: data.clone(), entries }));
             }
+        }
+        if several && self.consumers.is_crowded() {
+            in_queue_order(effects, before);
         }
         if all_no_ack {
             self.unacked -= self.messages.settle(start, cursor);

@@ -37,6 +37,7 @@ mod levels;
 mod limits;
 mod live;
 mod messages;
+mod order;
 mod prefetch;
 mod recall;
 mod recovery;

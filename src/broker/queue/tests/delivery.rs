@@ -47,6 +47,25 @@ fn a_consumer_gets_no_more_than_its_prefetch() {
 }
 
 #[test]
+fn consumers_of_one_channel_are_served_in_the_order_of_the_queue() {
+    let mut queue = plain();
+    let shared = Arc::clone(&queue.shared);
+    for id in [7, 8] {
+        queue.consume(id, |spec| spec.shared = Arc::clone(&shared));
+    }
+    queue.put(&[1, 2, 3, 4, 5]);
+    let delivered = queue.take_delivered();
+    assert_eq!(bodies(&delivered), [1, 2, 3, 4, 5]);
+    assert_eq!(delivered.iter().map(|entry| entry.0).collect::<Vec<_>>(), [7, 8, 7, 8, 7]);
+    queue.cancel(7);
+    queue.cancel(8);
+    queue.consume(9, |_| {});
+    queue.consume(10, |_| {});
+    queue.put(&[6, 7, 8]);
+    assert_eq!(bodies(&queue.take_delivered()), [6, 8, 7], "each on its own channel gets one batch");
+}
+
+#[test]
 fn a_shared_prefetch_holds_for_all_consumers_of_a_channel() {
     let mut queue = plain();
     let shared = Arc::clone(&queue.shared);
