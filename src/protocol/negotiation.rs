@@ -11,7 +11,7 @@ pub const PROTOCOL_HEADER: [u8; 8] = *b"AMQP\0\0\x09\x01";
 const PROTOCOL_HEADER_0_9: [u8; 8] = *b"AMQP\x01\x01\x00\x09";
 
 /// The SASL mechanisms offered, separated by spaces.
-pub const MECHANISMS: &str = "AMQPLAIN PLAIN";
+pub const MECHANISMS: &str = "PLAIN AMQPLAIN";
 
 /// The locales offered.
 pub const LOCALES: &str = "en_US";

@@ -146,11 +146,7 @@ impl Session {
             return self.declare_replies(number, &declare);
         }
         let generated = declare.queue.as_str().is_empty() && !declare.passive;
-        let name = match (generated, declare.queue.as_str()) {
-            (true, _) => generate("amq.gen-")?,
-            (false, "") => self.queue_name(number, "")?,
-            (false, name) => name.to_owned(),
-        };
+        let name = if generated { generate("amq.gen-")? } else { declare.queue.to_string() };
         for _ in 0..TRIES {
             let command = Command::DeclareQueue {
                 vhost: self.vhost.clone(),
