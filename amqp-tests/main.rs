@@ -44,6 +44,8 @@ mod expiry;
 mod limits;
 mod priorities;
 
+mod differential;
+
 mod alarms;
 mod backpressure;
 mod lapin_example;
