@@ -98,6 +98,23 @@ need_python() {
     fi
 }
 
+# Starts the broker that was built, with its data and log in the folder $1, on a port that the system gives it, and waits
+# until it says which one: sets broker and address.
+start_broker() {
+    "$CARGO_TARGET_DIR/release/warren" server --bind 127.0.0.1:0 --data-dir "$1/data" --log warn \
+        >"$1/broker.log" 2>&1 &
+    broker=$!
+    for _ in $(seq 300); do
+        address=$(sed -n 's/^warren is listening on \([^ ]*\) .*/\1/p' "$1/broker.log")
+        [ -z "$address" ] || return 0
+        kill -0 "$broker" 2>/dev/null || break
+        sleep 0.1
+    done
+    cat "$1/broker.log"
+    say "the broker did not start"
+    return 1
+}
+
 # Asks the process $broker to end, and makes it end after ten seconds.
 end_broker() {
     kill "$broker" 2>/dev/null || true

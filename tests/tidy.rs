@@ -127,9 +127,15 @@ fn the_code_map_names_every_layer_that_exists() {
 
 #[test]
 fn scripts_can_be_executed() {
-    for script in
-        ["scripts/run", "scripts/test", "scripts/check", "scripts/bench", "scripts/behaviours", ".ci/run"]
-    {
+    for script in [
+        "scripts/run",
+        "scripts/test",
+        "scripts/check",
+        "scripts/bench",
+        "scripts/behaviours",
+        "scripts/conformance",
+        ".ci/run",
+    ] {
         let path = root().join(script);
         let mode = fs::metadata(&path).unwrap_or_else(|problem| panic!("{script}: {problem}")).permissions();
         assert!(mode.mode() & 0o111 != 0, "{script} is not executable");
