@@ -2,6 +2,7 @@
 //!
 //! - [`batch`]: the record format that a message keeps from its publish to its last delivery
 //! - [`topology`], [`exchange`], [`arguments`]: what is declared, and where a message goes
+//! - [`policy`]: what holds for queues and exchanges by their names
 //! - [`queue`]: one queue: its messages, consumers, expiry
 //! - [`dead_letter`]: what a dead-lettered message looks like
 //! - [`deduplication`]: what makes a message the repeat of another one
@@ -17,5 +18,6 @@ pub mod delay;
 pub mod delivery_count;
 pub mod exchange;
 pub mod ids;
+pub mod policy;
 pub mod queue;
 pub mod topology;

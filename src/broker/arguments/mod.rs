@@ -13,6 +13,7 @@ pub(crate) use deduplication::{
 };
 pub use equivalence::{Comparison, equivalence};
 pub use retry::{Cause, Retry, RetrySettings, RetryType};
+pub(crate) use settings::least_delivery_limit;
 pub use settings::{Overflow, QueueSettings, QueueType};
 pub(crate) use value::{erlang_term, integer, type_name};
 

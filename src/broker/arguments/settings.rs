@@ -6,7 +6,7 @@ use crate::broker::deduplication::Deduplication;
 use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
 
-use super::retry::RetrySettings;
+use super::retry::{RetrySettings, RetryType};
 use super::validate::{KNOWN, Known};
 use super::value::{integer, type_name};
 use super::{object_text, read_deduplication};
@@ -96,24 +96,39 @@ impl QueueSettings {
     /// 406 on the channel, in RabbitMQ's words, for the first argument that is not good.
     pub fn parse(arguments: &FieldTable, name: &str, vhost: &str) -> Result<Self, Refusal> {
         check(arguments, name, vhost)?;
+        Ok(Self::under(arguments, &FieldTable::default()))
+    }
+
+    /// The settings of arguments that were taken, under the definition of a policy: of two numbers the lower one
+    /// holds, else the argument (RabbitMQ: Policies, Parameters and Policies).
+    #[must_use]
+    pub fn under(arguments: &FieldTable, policy: &FieldTable) -> Self {
         let queue_type = queue_type(arguments);
-        Ok(Self {
-            message_ttl_ms: number(arguments, "x-message-ttl"),
-            expires_ms: number(arguments, "x-expires"),
-            dead_letter_exchange: text(arguments, "x-dead-letter-exchange"),
-            dead_letter_routing_key: text(arguments, "x-dead-letter-routing-key"),
-            max_length: number(arguments, "x-max-length"),
-            max_length_bytes: number(arguments, "x-max-length-bytes"),
-            overflow: overflow(arguments),
+        let both = Both { arguments, policy };
+        Self {
+            message_ttl_ms: both.least("x-message-ttl"),
+            expires_ms: both.least("x-expires"),
+            dead_letter_exchange: both.text("x-dead-letter-exchange"),
+            dead_letter_routing_key: both.text("x-dead-letter-routing-key"),
+            max_length: both.least("x-max-length"),
+            max_length_bytes: both.least("x-max-length-bytes"),
+            overflow: overflow(&both, queue_type),
             max_priority: number(arguments, "x-max-priority").and_then(|n| u8::try_from(n).ok()),
             single_active_consumer: flag(arguments, "x-single-active-consumer"),
-            delivery_limit: delivery_limit(arguments, queue_type),
-            retry: RetrySettings::of(arguments),
-            consumer_timeout_ms: number(arguments, "x-consumer-timeout"),
+            delivery_limit: delivery_limit(&both, queue_type),
+            retry: both.retry(),
+            consumer_timeout_ms: both.least("x-consumer-timeout"),
             deduplication: read_deduplication(arguments),
             ids_kept: None,
             queue_type,
-        })
+        }
+    }
+
+    /// The settings of a queue with these arguments when another policy holds. What is not of its arguments stays.
+    #[must_use]
+    pub fn under_policy(&self, arguments: &FieldTable, policy: &FieldTable) -> Self {
+        debug_assert_eq!(self.queue_type, queue_type(arguments), "the type is an argument alone");
+        Self::under(arguments, policy)
     }
 
     /// Checks the properties that a type of queue must have.
@@ -196,8 +211,15 @@ fn flag(arguments: &FieldTable, name: &str) -> bool {
     matches!(arguments.inner().get(name), Some(AMQPValue::Boolean(true)))
 }
 
-fn overflow(arguments: &FieldTable) -> Overflow {
-    match text(arguments, "x-overflow").as_deref() {
+/// RabbitMQ lets a policy win on quorum queues, the argument on others.
+fn overflow(both: &Both<'_>, queue_type: QueueType) -> Overflow {
+    let from_policy = || text(both.policy, "overflow");
+    let from_argument = || text(both.arguments, "x-overflow");
+    let word = match queue_type {
+        QueueType::Classic => from_argument().or_else(from_policy),
+        QueueType::Quorum => from_policy().or_else(from_argument),
+    };
+    match word.as_deref() {
         Some("reject-publish") => Overflow::RejectPublish,
         Some("reject-publish-dlx") => Overflow::RejectPublishDlx,
         _ => Overflow::DropHead,
@@ -212,11 +234,55 @@ fn queue_type(arguments: &FieldTable) -> QueueType {
 }
 
 /// With a negative limit returns are counted, and none is too many.
-fn delivery_limit(arguments: &FieldTable, queue_type: QueueType) -> Option<u64> {
-    if arguments.contains_key("x-delivery-limit") {
-        return Some(number(arguments, "x-delivery-limit").unwrap_or(u64::MAX));
+fn delivery_limit(both: &Both<'_>, queue_type: QueueType) -> Option<u64> {
+    let (argument, policy) = both.integers("x-delivery-limit");
+    let limit = match (argument, policy) {
+        (Some(argument), Some(policy)) => Some(least_delivery_limit(argument, policy)),
+        (argument, policy) => argument.or(policy),
+    };
+    let limit = limit.map(|limit| u64::try_from(limit).unwrap_or(u64::MAX));
+    limit.or_else(|| (queue_type == QueueType::Quorum).then_some(QUORUM_DELIVERY_LIMIT))
+}
+
+/// The lower of two delivery limits; a negative one is no limit, and then the higher one holds.
+pub(crate) fn least_delivery_limit(one: i64, other: i64) -> i64 {
+    if one < 0 || other < 0 { one.max(other) } else { one.min(other) }
+}
+
+/// Arguments with the definition of a policy, whose keys are the arguments' names without `x-`.
+struct Both<'a> {
+    arguments: &'a FieldTable,
+    policy: &'a FieldTable,
+}
+
+impl Both<'_> {
+    fn integers(&self, name: &str) -> (Option<i64>, Option<i64>) {
+        let argument = self.arguments.inner().get(name).and_then(integer);
+        let policy = self.policy.inner().get(name.trim_start_matches("x-")).and_then(integer);
+        (argument, policy)
     }
-    (queue_type == QueueType::Quorum).then_some(QUORUM_DELIVERY_LIMIT)
+
+    fn least(&self, name: &str) -> Option<u64> {
+        let (argument, policy) = self.integers(name);
+        let least = argument.into_iter().chain(policy).min()?;
+        u64::try_from(least).ok()
+    }
+
+    /// RabbitMQ lets a policy win where the type of retries is concerned.
+    fn retry(&self) -> RetrySettings {
+        let argument = RetrySettings::of(self.arguments);
+        let policy = text(self.policy, "delayed-retry-type");
+        RetrySettings {
+            kind: policy.map_or(argument.kind, |name| RetryType::from_name(name.as_bytes())),
+            min_ms: self.least("x-delayed-retry-min"),
+            max_ms: self.least("x-delayed-retry-max"),
+            ..argument
+        }
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        text(self.arguments, name).or_else(|| text(self.policy, name.trim_start_matches("x-")))
+    }
 }
 
 #[cfg(test)]

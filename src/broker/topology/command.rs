@@ -3,6 +3,9 @@
 use amq_protocol::types::FieldTable;
 
 use crate::broker::ids::{ConnectionId, QueueId};
+use crate::broker::policy::{PolicyScope, PolicySpec};
+
+use super::settings::{UserLimits, VhostLimits};
 
 /// One change (or check) of vhosts, users, exchanges, queues and bindings.
 ///
@@ -17,6 +20,16 @@ pub enum Command {
     PutUser { name: String, password_hash: String, tags: String },
     /// Removes a user.
     DeleteUser { name: String },
+    /// Says what a vhost is for, and of which type its queues are when they do not say.
+    DescribeVhost { name: String, description: String, tags: String, default_queue_type: Option<String> },
+    /// Limits a vhost.
+    LimitVhost { name: String, limits: VhostLimits },
+    /// Limits a user.
+    LimitUser { name: String, limits: UserLimits },
+    /// Makes a policy or replaces it; it holds at once.
+    SetPolicy { vhost: String, scope: PolicyScope, name: String, spec: PolicySpec },
+    /// Takes a policy away.
+    ClearPolicy { vhost: String, scope: PolicyScope, name: String },
     /// `exchange.declare`.
     DeclareExchange {
         vhost: String,

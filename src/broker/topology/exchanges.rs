@@ -9,6 +9,7 @@ use crate::broker::arguments::{
 };
 use crate::broker::deduplication::Deduplication;
 use crate::broker::exchange::{ExchangeKind, Map, Matcher, Slot, validate_consistent_hash};
+use crate::broker::policy::{Applied, ObjectKind};
 use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
 
@@ -38,12 +39,14 @@ pub struct ExchangeEntry {
     pub internal: bool,
     /// The arguments as declared.
     pub arguments: FieldTable,
-    /// `alternate-exchange`: where unroutable messages go.
+    /// `alternate-exchange`, by argument or policy: where unroutable messages go.
     pub alternate: Option<Arc<str>>,
     /// What it asks for when it looks for duplicates.
     pub deduplication: Option<Arc<Deduplication>>,
     /// The queue that remembers for it.
     pub companion: Option<Arc<QueueEntry>>,
+    /// The policies that hold for it.
+    pub applied: Option<Arc<Applied>>,
     /// Whether every vhost has it from the start.
     pub predeclared: bool,
     pub(super) matcher: Matcher,
@@ -53,10 +56,7 @@ pub struct ExchangeEntry {
 
 impl ExchangeEntry {
     pub(super) fn new(name: &str, kind: ExchangeKind, arguments: FieldTable) -> Self {
-        let alternate = match arguments.inner().get(ALTERNATE) {
-            Some(AMQPValue::LongString(name)) => Some(name.to_string().into()),
-            _ => None,
-        };
+        let alternate = alternate_in(&arguments);
         Self {
             name: name.into(),
             kind,
@@ -70,6 +70,7 @@ impl ExchangeEntry {
             companion: None,
             arguments,
             alternate,
+            applied: None,
             predeclared: false,
             bindings_from: 0,
         }
@@ -83,6 +84,14 @@ impl ExchangeEntry {
     #[must_use]
     pub fn type_name(&self) -> &'static str {
         if self.delays.is_some() { DELAYED } else { self.kind.name() }
+    }
+
+    /// Other policies hold from now on; true when unroutable messages go somewhere else.
+    pub(super) fn set_applied(&mut self, applied: Option<Arc<Applied>>) -> bool {
+        let from_policy = || applied.as_ref().and_then(|applied| alternate_in(&applied.definition));
+        let alternate = alternate_in(&self.arguments).or_else(from_policy);
+        self.applied = applied;
+        std::mem::replace(&mut self.alternate, alternate) != self.alternate
     }
 
     /// Whether there is a row of it; predeclared ones need none.
@@ -162,6 +171,7 @@ impl Topology {
             delays: delays.clone(),
             ..ExchangeEntry::new(&name, kind, arguments)
         };
+        exchange.set_applied(vhost.policies.applied(ObjectKind::Exchange, &name));
         if exchange.needs_companion() {
             let id = self.queues.next_id(&mut changes);
             self.queues.add_companion(id, &vhost.name, &mut exchange);
@@ -229,6 +239,13 @@ fn delayed_kind(arguments: &FieldTable) -> Result<ExchangeKind, Refusal> {
     }
 }
 
+fn alternate_in(table: &FieldTable) -> Option<Arc<str>> {
+    match table.inner().get(ALTERNATE) {
+        Some(AMQPValue::LongString(name)) => Some(name.to_string().into()),
+        _ => None,
+    }
+}
+
 fn check_alternate(arguments: &FieldTable, object: &str) -> Result<(), Refusal> {
     match arguments.inner().get(ALTERNATE) {
         None | Some(AMQPValue::LongString(_)) => Ok(()),
@@ -262,6 +279,10 @@ impl Exchanges {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &ExchangeEntry> {
         self.slots.iter().flatten()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut ExchangeEntry> {
+        self.slots.iter_mut().flatten()
     }
 
     pub(super) fn insert(&mut self, exchange: ExchangeEntry) -> Slot {

@@ -3,6 +3,7 @@
 //! - `command`, `outcome`: what can be asked, and what it brought about
 //! - `companions`: the queues behind exchanges that remember
 //! - `vhost`, `users`, `exchanges`, `queues`, `bindings`: one kind of object each, with its rules and refusals
+//! - `settings`, `policies`: what vhosts and users are set to, and what holds for queues and exchanges by their names
 //! - `route`: from exchange, keys and headers to queues
 //! - `row`, `change`, `restore`: what survives a restart, and how it comes back
 //! - `listing`: everything in order, for people
@@ -15,11 +16,13 @@ mod companions;
 mod exchanges;
 mod listing;
 mod outcome;
+mod policies;
 mod queues;
 mod refusals;
 mod restore;
 mod route;
 mod row;
+mod settings;
 mod users;
 mod vhost;
 
@@ -40,6 +43,7 @@ pub use queues::QueueEntry;
 pub use restore::RestoreError;
 pub use route::{RouteError, RouteQuery, Routed};
 pub use row::{Row, RowKey};
+pub use settings::{UserLimits, VhostLimits, VhostSettings};
 pub use users::User;
 
 use queues::Queues;
@@ -71,6 +75,13 @@ impl Topology {
             Command::DeleteVhost { name } => self.delete_vhost(&name),
             Command::PutUser { name, password_hash, tags } => Ok(self.put_user(&name, password_hash, tags)),
             Command::DeleteUser { name } => self.delete_user(&name),
+            Command::DescribeVhost { name, description, tags, default_queue_type } => {
+                self.describe_vhost(&name, description, tags, default_queue_type)
+            }
+            Command::LimitVhost { name, limits } => self.limit_vhost(&name, limits),
+            Command::LimitUser { name, limits } => self.limit_user(&name, limits),
+            Command::SetPolicy { vhost, scope, name, spec } => self.set_policy(&vhost, scope, &name, spec),
+            Command::ClearPolicy { vhost, scope, name } => self.clear_policy(&vhost, scope, &name),
             Command::DeclareExchange {
                 vhost,
                 name,

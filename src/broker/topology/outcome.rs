@@ -21,4 +21,6 @@ pub struct Outcome {
     pub recall: Option<Recall>,
     /// Queues that are gone; their shards drop them and tell their consumers.
     pub deleted_queues: Vec<Arc<QueueEntry>>,
+    /// Queues that are to work by other settings from now on; their shards tell them.
+    pub changed_queues: Vec<Arc<QueueEntry>>,
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use amq_protocol::types::FieldTable;
+use amq_protocol::types::{AMQPValue, FieldTable};
 
 use crate::broker::arguments::{Comparison, QueueSettings, QueueType, equivalence, object_text};
 use crate::broker::exchange::Map;
 use crate::broker::ids::{ConnectionId, QueueId, Target};
+use crate::broker::policy::{Applied, ObjectKind};
 use crate::protocol::error::Refusal;
 
 use super::refusals::{self, failed, stripped};
@@ -15,6 +16,8 @@ use super::{Change, Outcome, Row, Topology};
 
 /// So many numbers are set aside by one row, so that declaring a transient queue seldom has to keep anything.
 const IDS_PER_ROW: u64 = 1024;
+
+const QUEUE_TYPE: &str = "x-queue-type";
 
 /// One queue as declared; its messages and consumers are elsewhere.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,11 +38,13 @@ pub struct QueueEntry {
     pub auto_delete: bool,
     /// The arguments as declared.
     pub arguments: FieldTable,
-    /// The arguments as understood.
+    /// The arguments as understood, under the policies that hold for it.
     pub settings: QueueSettings,
     /// The exchange whose messages wait here for their delays to end. Such a queue belongs to its exchange: no client
     /// finds it by a name.
     pub delays_for: Option<Arc<str>>,
+    /// The policies that hold for it.
+    pub applied: Option<Arc<Applied>>,
 }
 
 impl QueueEntry {
@@ -94,6 +99,15 @@ impl Asked {
         self.durable && self.exclusive.is_none()
     }
 
+    /// Without a type the vhost's default is taken, if the queue can be of that type (RabbitMQ: Virtual Hosts).
+    fn with_type(mut self, default: Option<&str>) -> Self {
+        let fits = self.is_durable() && !self.auto_delete && !self.generated;
+        if let Some(name) = default.filter(|_| fits && !self.arguments.contains_key(QUEUE_TYPE)) {
+            self.arguments.insert(QUEUE_TYPE.into(), AMQPValue::LongString(name.into()));
+        }
+        self
+    }
+
     fn settings(&self, name: &str, vhost: &str) -> Result<QueueSettings, Refusal> {
         let settings = QueueSettings::parse(&self.arguments, name, vhost)?;
         if self.generated && settings.queue_type == QueueType::Quorum {
@@ -123,11 +137,17 @@ impl Topology {
             return Err(refusals::reserved("queue", &name));
         }
         let vhost = self.vhosts.get_mut(vhost).ok_or_else(|| refusals::no_vhost(vhost))?;
+        let asked = asked.with_type(vhost.settings.default_queue_type.as_deref());
         if let Some(existing) = vhost.queues.get(name.as_str()) {
             existing.same(&asked)?;
             return Ok(Outcome { queue: Some(Arc::clone(existing)), ..Outcome::default() });
         }
-        let settings = asked.settings(&name, &vhost.name)?;
+        let mut settings = asked.settings(&name, &vhost.name)?;
+        vhost.check_queue_limit(&name)?;
+        let applied = vhost.policies.applied(ObjectKind::Queue(settings.queue_type), &name);
+        if let Some(applied) = &applied {
+            settings = settings.under_policy(&asked.arguments, &applied.definition);
+        }
         let mut changes = Vec::new();
         let id = self.queues.next_id(&mut changes);
         let queue = Arc::new(QueueEntry {
@@ -141,6 +161,7 @@ impl Topology {
             arguments: asked.arguments,
             settings,
             delays_for: None,
+            applied,
         });
         changes.extend(queue.durable.then(|| Change::Put(queue.row())));
         vhost.queues.insert(Arc::clone(&queue.name), Arc::clone(&queue));
@@ -269,6 +290,7 @@ impl Queues {
             auto_delete: false,
             arguments: FieldTable::default(),
             settings: QueueSettings::default(),
+            applied: None,
             delays_for: Some(name),
         });
         self.insert(&queue);
@@ -277,6 +299,11 @@ impl Queues {
             self.resume_at(id.0 + 1);
         }
         queue
+    }
+
+    /// Puts another entry in the place of the one with its number, which is given back.
+    pub(super) fn replace(&mut self, queue: &Arc<QueueEntry>) -> Option<Arc<QueueEntry>> {
+        self.by_id.insert(queue.id, Arc::clone(queue))
     }
 
     pub(super) fn remove(&mut self, queue: &QueueEntry) {

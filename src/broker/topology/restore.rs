@@ -7,11 +7,13 @@ use amq_protocol::types::FieldTable;
 
 use crate::broker::arguments::QueueSettings;
 use crate::broker::ids::QueueId;
+use crate::broker::policy::Policy;
 use crate::protocol::error::Refusal;
 use crate::protocol::table;
 
 use super::bindings::Binding;
 use super::exchanges::ExchangeEntry;
+use super::settings::UserLimits;
 use super::vhost::Vhost;
 use super::{Destination, QueueEntry, Row, Topology, User};
 
@@ -47,6 +49,9 @@ impl Topology {
         rows.sort_by_key(Row::kind);
         let mut topology = Self::new(shards);
         rows.into_iter().try_for_each(|row| topology.restore_row(row))?;
+        for vhost in topology.vhosts() {
+            topology.apply_policies(&vhost);
+        }
         Ok(topology)
     }
 
@@ -54,7 +59,8 @@ impl Topology {
         match row {
             Row::Counter { next_queue } => self.queues.resume_at(next_queue),
             Row::User { name, password_hash, tags } => {
-                let user = User { name: name.into(), password_hash, tags };
+                let limits = UserLimits::default();
+                let user = User { name: name.into(), password_hash, tags, limits };
                 self.users.insert(Arc::clone(&user.name), user);
             }
             Row::Vhost { name } => {
@@ -81,6 +87,21 @@ impl Topology {
             Row::Companion { vhost, exchange, id } => self.restore_companion(&vhost, &exchange, id)?,
             Row::Binding { vhost, source, destination, routing_key, arguments } => {
                 self.restore_binding(&vhost, &source, &destination, &routing_key, &arguments)?;
+            }
+            Row::Policy { vhost, scope, name, spec } => {
+                let what = format!("policy '{name}'");
+                let policy =
+                    Policy::new(&name, scope, spec).map_err(|reason| RestoreError::new(&what, reason))?;
+                self.vhost_of(&vhost, &what)?.policies.of_mut(scope).put(policy);
+            }
+            Row::VhostSettings { vhost, settings } => {
+                self.vhost_of(&vhost, "a setting")?.settings = settings;
+            }
+            Row::UserLimits { user, limits } => {
+                let found = self.users.get_mut(user.as_str());
+                let missing =
+                    || RestoreError::new(format!("the limits of user '{user}'"), "there is no such user");
+                found.ok_or_else(missing)?.limits = limits;
             }
         }
         Ok(())
@@ -113,6 +134,7 @@ impl Topology {
             arguments,
             settings,
             delays_for: None,
+            applied: None,
         });
         vhost.queues.insert(Arc::clone(&queue.name), Arc::clone(&queue));
         self.queues.insert(&queue);

@@ -5,10 +5,12 @@ use amq_protocol::types::FieldTable;
 
 use crate::broker::exchange::ExchangeKind;
 use crate::broker::ids::QueueId;
+use crate::broker::policy::{PolicyScope, PolicySpec};
 use crate::protocol::wire::{put_u8, put_u64};
 
 use super::Destination;
 use super::codec::{RowError, RowReader, put_table, put_text};
+use super::settings::{UserLimits, VhostSettings};
 
 /// The version of every row's value: its first byte.
 const VERSION: u8 = 1;
@@ -19,6 +21,9 @@ const VHOST: u8 = 3;
 const EXCHANGE: u8 = 4;
 const QUEUE: u8 = 5;
 const BINDING: u8 = 6;
+const POLICY: u8 = 7;
+const VHOST_SETTINGS: u8 = 8;
+const USER_LIMITS: u8 = 9;
 const COMPANION: u8 = 20;
 
 const TO_QUEUE: u8 = 1;
@@ -61,6 +66,12 @@ pub enum Row {
         routing_key: String,
         arguments: FieldTable,
     },
+    /// A policy.
+    Policy { vhost: String, scope: PolicyScope, name: String, spec: PolicySpec },
+    /// What a vhost is set to, if anything.
+    VhostSettings { vhost: String, settings: VhostSettings },
+    /// What a user may open at a time, if that is limited.
+    UserLimits { user: String, limits: UserLimits },
 }
 
 /// A row's key: opaque, ordered bytes.
@@ -87,6 +98,14 @@ impl Row {
                 put_destination(&mut key, destination);
                 put_text(&mut key, routing_key);
                 put_table(&mut key, arguments);
+            }
+            Self::Policy { vhost, scope, name, .. } => {
+                put_text(&mut key, vhost);
+                put_u8(&mut key, scope_code(*scope));
+                put_text(&mut key, name);
+            }
+            Self::VhostSettings { vhost: name, .. } | Self::UserLimits { user: name, .. } => {
+                put_text(&mut key, name);
             }
         }
         RowKey(key)
@@ -116,6 +135,9 @@ impl Row {
                 put_u8(&mut value, flags(*auto_delete, false));
                 put_table(&mut value, arguments);
             }
+            Self::Policy { spec, .. } => put_spec(&mut value, spec),
+            Self::VhostSettings { settings, .. } => settings.put(&mut value),
+            Self::UserLimits { limits, .. } => limits.put(&mut value),
         }
         value
     }
@@ -157,6 +179,16 @@ impl Row {
                 routing_key: key.text()?,
                 arguments: key.table()?,
             }),
+            POLICY => Ok(Self::Policy {
+                vhost: key.text()?,
+                scope: read_scope(key.u8()?)?,
+                name: key.text()?,
+                spec: read_spec(value)?,
+            }),
+            VHOST_SETTINGS => {
+                Ok(Self::VhostSettings { vhost: key.text()?, settings: VhostSettings::read(value)? })
+            }
+            USER_LIMITS => Ok(Self::UserLimits { user: key.text()?, limits: UserLimits::read(value)? }),
             other => Err(RowError::UnknownKind(other)),
         }
     }
@@ -171,6 +203,9 @@ impl Row {
             Self::Queue { .. } => QUEUE,
             Self::Binding { .. } => BINDING,
             Self::Companion { .. } => COMPANION,
+            Self::Policy { .. } => POLICY,
+            Self::VhostSettings { .. } => VHOST_SETTINGS,
+            Self::UserLimits { .. } => USER_LIMITS,
         }
     }
 }
@@ -182,6 +217,37 @@ fn read_exchange(key: &mut RowReader<'_>, value: &mut RowReader<'_>) -> Result<R
     let (auto_delete, internal) = (flags & AUTO_DELETE != 0, flags & INTERNAL != 0);
     let delays = if flags & DELAYS == 0 { None } else { Some(QueueId(value.u64()?)) };
     Ok(Row::Exchange { vhost, name, kind, auto_delete, internal, delays, arguments: value.table()? })
+}
+
+fn scope_code(scope: PolicyScope) -> u8 {
+    match scope {
+        PolicyScope::User => 1,
+        PolicyScope::Operator => 2,
+    }
+}
+
+fn read_scope(code: u8) -> Result<PolicyScope, RowError> {
+    match code {
+        1 => Ok(PolicyScope::User),
+        2 => Ok(PolicyScope::Operator),
+        other => Err(RowError::UnknownKind(other)),
+    }
+}
+
+fn put_spec(out: &mut Vec<u8>, spec: &PolicySpec) {
+    put_text(out, &spec.pattern);
+    put_text(out, &spec.apply_to);
+    put_u64(out, spec.priority.cast_unsigned());
+    put_table(out, &spec.definition);
+}
+
+fn read_spec(value: &mut RowReader<'_>) -> Result<PolicySpec, RowError> {
+    Ok(PolicySpec {
+        pattern: value.text()?,
+        apply_to: value.text()?,
+        priority: value.u64()?.cast_signed(),
+        definition: value.table()?,
+    })
 }
 
 fn put_destination(out: &mut Vec<u8>, destination: &Destination) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::protocol::error::Refusal;
 
+use super::settings::UserLimits;
 use super::{Change, Outcome, Row, Topology, refusals};
 
 /// A user who may log in.
@@ -15,11 +16,14 @@ pub struct User {
     pub password_hash: String,
     /// Tags with commas between them, such as `administrator`.
     pub tags: String,
+    /// What the user may open at a time.
+    pub limits: UserLimits,
 }
 
 impl Topology {
     pub(super) fn put_user(&mut self, name: &str, password_hash: String, tags: String) -> Outcome {
-        let user = User { name: name.into(), password_hash, tags };
+        let limits = self.users.get(name).map(|user| user.limits).unwrap_or_default();
+        let user = User { name: name.into(), password_hash, tags, limits };
         let changes = vec![Change::Put(user.row())];
         let created = self.users.insert(Arc::clone(&user.name), user).is_none();
         Outcome { created, changes, ..Outcome::default() }
@@ -27,7 +31,9 @@ impl Topology {
 
     pub(super) fn delete_user(&mut self, name: &str) -> Result<Outcome, Refusal> {
         let user = self.users.remove(name).ok_or_else(|| refusals::no_user(name))?;
-        Ok(Outcome { changes: vec![Change::delete(&user.row())], ..Outcome::default() })
+        let mut changes = vec![Change::delete(&user.row())];
+        changes.extend(user.limits_row().map(|row| Change::delete(&row)));
+        Ok(Outcome { changes, ..Outcome::default() })
     }
 }
 

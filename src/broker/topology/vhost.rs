@@ -8,6 +8,8 @@ use crate::protocol::error::Refusal;
 
 use super::bindings::Binding;
 use super::exchanges::{ExchangeEntry, Exchanges};
+use super::policies::Policies;
+use super::settings::VhostSettings;
 use super::{Change, Outcome, QueueEntry, Row, Topology, refusals};
 
 /// Name, type and whether clients may publish to it; the default exchange is built into routing.
@@ -28,6 +30,8 @@ pub(super) struct Vhost {
     pub(super) queues: Map<Arc<str>, Arc<QueueEntry>>,
     /// In the order of their destinations: those of one destination stand side by side.
     pub(super) bindings: BTreeSet<Binding>,
+    pub(super) policies: Policies,
+    pub(super) settings: VhostSettings,
 }
 
 impl Vhost {
@@ -36,7 +40,14 @@ impl Vhost {
         for (exchange, kind, internal) in PREDECLARED {
             exchanges.insert(ExchangeEntry::predeclared(exchange, kind, internal));
         }
-        Self { name: name.into(), exchanges, queues: Map::default(), bindings: BTreeSet::new() }
+        Self {
+            name: name.into(),
+            exchanges,
+            queues: Map::default(),
+            bindings: BTreeSet::new(),
+            policies: Policies::default(),
+            settings: VhostSettings::default(),
+        }
     }
 
     fn row(&self) -> Row {
@@ -73,6 +84,8 @@ impl Topology {
             changes.extend(exchange.companion_row(&vhost.name).map(|row| Change::delete(&row)));
             changes.push(Change::delete(&exchange.row(&vhost.name)));
         }
+        changes.extend(vhost.policies.rows(name).map(|row| Change::delete(&row)));
+        changes.extend(vhost.settings_row().map(|row| Change::delete(&row)));
         changes.push(Change::delete(&vhost.row()));
         self.version += 1;
         Ok(Outcome { changes, deleted_queues, ..Outcome::default() })

@@ -5,6 +5,7 @@ mod companions;
 mod declare;
 mod delays;
 mod picking;
+mod policies;
 mod routing;
 mod rows;
 mod scale;
