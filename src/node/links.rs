@@ -41,6 +41,8 @@ pub(crate) enum ClientInput {
     MetaSynced,
     /// The machine is short of nothing any more.
     AlarmsOver,
+    /// The connection has to end, for this reason.
+    Close(Box<Refusal>),
     /// The node stops.
     Stopping,
 }
@@ -131,6 +133,10 @@ pub(crate) enum ShardInput {
     Command(QueueId, queue::Command),
     /// A queue exists from now on.
     Create(Arc<QueueEntry>),
+    /// Queues work by these entries from now on.
+    Reconfigure(Vec<Arc<QueueEntry>>),
+    /// Answered when all queues of earlier [`Self::Reconfigure`] do.
+    Reconfigured(oneshot::Sender<()>),
     /// Counts of a queue, for a declare: that is a use of the queue.
     Stat(QueueId, oneshot::Sender<Option<Counts>>),
     /// A consumer begins.

@@ -4,18 +4,21 @@
 //! - `recover`: what was on disk
 //! - `shared`, `links`, `mailbox`: what tasks share, what they send each other, and how
 //! - `tasks`: everything that runs on its own
-//! - `replies`: who waits for direct replies
+//! - `replies`, `presence`: who waits for direct replies, who is connected
+//! - `control`: what those who run the node may ask of it
 //! - `resource_alarm`, `machine`: what the machine is short of, and how that is measured
 //! - `clock`, `auth`, `names`: time, passwords, made-up names
 
 mod alarm;
 mod auth;
 mod clock;
+mod control;
 mod links;
 mod machine;
 mod mailbox;
 mod names;
 mod offers;
+mod presence;
 mod recover;
 mod replies;
 mod resource_alarm;
@@ -23,4 +26,5 @@ mod shared;
 mod start;
 mod tasks;
 
+pub use control::{Control, ControlError, EffectivePolicy};
 pub use start::{Node, StartError};

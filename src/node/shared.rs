@@ -10,6 +10,7 @@ use super::auth::Passwords;
 use super::clock::Clock;
 use super::links::{Applied, ClientInput, ClientLink, MetaInput, ShardInput};
 use super::mailbox::Mailbox;
+use super::presence::Presence;
 use super::replies::Replies;
 use super::resource_alarm::ResourceAlarms;
 use crate::broker::ids::{ConnectionId, Target};
@@ -40,12 +41,15 @@ pub(crate) struct Shared {
     pub(crate) meta_synced: AtomicU64,
     /// Clients that hold replies back until the topology's changes are synced.
     meta_waiters: Mutex<Vec<(u64, Arc<ClientLink>)>>,
+    meta_synced_told: Notify,
     /// Client tasks by connection.
     pub(crate) clients: DashMap<ConnectionId, Arc<ClientLink>>,
     /// Channels that wait for replies.
     pub(crate) replies: Replies,
     /// What the machine is short of.
     pub(crate) resource_alarms: ResourceAlarms,
+    /// Who is connected.
+    pub(crate) presence: Presence,
     /// Login checks.
     pub(crate) passwords: Passwords,
     next_id: AtomicU64,
@@ -68,9 +72,11 @@ impl Shared {
             meta: Arc::new(Mailbox::new(mailbox_bytes)),
             meta_synced: AtomicU64::new(0),
             meta_waiters: Mutex::default(),
+            meta_synced_told: Notify::new(),
             clients: DashMap::new(),
             replies: Replies::default(),
             resource_alarms: ResourceAlarms::default(),
+            presence: Presence::default(),
             passwords: Passwords::default(),
             next_id: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
@@ -141,6 +147,23 @@ impl Shared {
         let mut waiters = self.meta_waiters.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, client) in waiters.extract_if(.., |(waiting, _)| *waiting <= index) {
             client.mailbox.push(ClientInput::MetaSynced);
+        }
+        drop(waiters);
+        self.meta_synced_told.notify_waiters();
+    }
+
+    /// Waits until the topology's changes are synced up to `index`; false when the node stops before.
+    pub(crate) async fn meta_is_synced_up_to(&self, index: u64) -> bool {
+        loop {
+            let mut told = std::pin::pin!(self.meta_synced_told.notified());
+            told.as_mut().enable();
+            if self.meta_synced.load(Ordering::SeqCst) >= index {
+                return true;
+            }
+            tokio::select! {
+                () = told => {}
+                () = self.stopped() => return false,
+            }
         }
     }
 

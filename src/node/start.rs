@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::auth;
 use super::clock::Clock;
+use super::control::Control;
 use super::links::{MetaInput, ShardInput};
 use super::recover::{Recovered, recover};
 use super::shared::{META_SHARD, Shared};
@@ -195,6 +196,12 @@ impl Node {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// A handle for those who run the node.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        Control::new(Arc::clone(&self.shared))
     }
 
     /// Begins the stop, as a signal does.

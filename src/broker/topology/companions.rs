@@ -127,6 +127,7 @@ impl Queues {
             auto_delete: false,
             arguments: FieldTable::default(),
             settings: exchange.companion_settings(),
+            applied: None,
             delays_for: None,
         });
         self.insert(&companion);

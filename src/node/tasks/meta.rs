@@ -64,6 +64,7 @@ impl Meta {
     async fn apply(&mut self, command: Command) -> Result<Applied, Refusal> {
         // An exchange that delays messages comes with a queue.
         let declares = matches!(command, Command::DeclareQueue { .. } | Command::DeclareExchange { .. });
+        let gone = Gone::by(&command);
         let shared = Arc::clone(&self.shared);
         let (outcome, index, recalled) = {
             // Nobody may route to a queue before its shard and the log know it: what is published there would be lost.
@@ -79,6 +80,8 @@ impl Meta {
             shared.set_version(topology.version());
             (outcome, index, recalled)
         };
+        gone.close_connections(&shared);
+        reconfigure(&shared, &outcome);
         if let Some(recalled) = recalled {
             // When the exchange is deleted meanwhile, nobody answers.
             let _ = tokio::time::timeout(RECALL_MAX, recalled).await;
@@ -161,6 +164,42 @@ fn recall_for(shared: &Shared, recall: &Recall) -> oneshot::Receiver<()> {
     let Recall { companion, to } = recall;
     shared.shard(*companion).push(ShardInput::Recall(companion.id, to.clone(), reply));
     done
+}
+
+/// Whose connections end with a command.
+enum Gone {
+    Vhost(String),
+    User(String),
+    Nobody,
+}
+
+impl Gone {
+    fn by(command: &Command) -> Self {
+        match command {
+            Command::DeleteVhost { name } => Self::Vhost(name.clone()),
+            Command::DeleteUser { name } => Self::User(name.clone()),
+            _ => Self::Nobody,
+        }
+    }
+
+    fn close_connections(&self, shared: &Shared) {
+        match self {
+            Self::Vhost(name) => shared.presence.vhost_is_deleted(name),
+            Self::User(name) => shared.presence.user_is_deleted(name),
+            Self::Nobody => {}
+        }
+    }
+}
+
+/// Tells the shards by which settings queues are to work from now on.
+fn reconfigure(shared: &Shared, outcome: &Outcome) {
+    if outcome.changed_queues.is_empty() {
+        return;
+    }
+    for (number, shard) in (0..).zip(&shared.shards) {
+        let changed = outcome.changed_queues.iter().filter(|queue| queue.shard == number);
+        shard.push(ShardInput::Reconfigure(changed.cloned().collect()));
+    }
 }
 
 fn not_deleted(reason: NotDeleted, queue: &QueueEntry) -> Refusal {

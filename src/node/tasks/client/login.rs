@@ -1,7 +1,12 @@
 //! Who may come in.
 
+use amq_protocol::protocol::{AMQPClass, channel};
+
 use super::session::Session;
+use crate::broker::topology::{UserLimits, VhostLimits};
+use crate::node::presence::user_is_deleted;
 use crate::protocol::error::Refusal;
+use crate::protocol::inbound::Input;
 use crate::protocol::reply_code::ReplyCode;
 
 impl Session {
@@ -34,14 +39,43 @@ impl Session {
     }
 
     pub(super) fn open(&mut self, vhost: String) {
-        if self.shared.topology().has_vhost(&vhost) {
-            tracing::debug!(connection = self.link.id, peer = %self.peer, user = self.user, vhost, "open");
-            self.vhost = vhost;
-            self.was_open = true;
-            self.connection.open_ok(&mut self.out);
-        } else {
-            let refusal = Refusal::connection(ReplyCode::NotAllowed, format!("vhost {vhost} not found"));
-            self.fail(&refusal, (10, 40));
+        match self.enter(&vhost) {
+            Ok(()) => {
+                tracing::debug!(connection = self.link.id, peer = %self.peer, user = self.user, vhost, "open");
+                self.vhost = vhost;
+                self.was_open = true;
+                self.connection.open_ok(&mut self.out);
+            }
+            Err(refusal) => {
+                self.shared.presence.leave(self.link.id);
+                self.fail(&refusal, (10, 40));
+            }
         }
+    }
+
+    fn enter(&self, vhost: &str) -> Result<(), Refusal> {
+        let (vhost_limits, user_limits) = self.limits_of(vhost)?;
+        self.shared.presence.enter(&self.link, (vhost, vhost_limits), (&self.user, user_limits))?;
+        // Whoever deletes them looks for connections afterwards: one that is not found then looks here.
+        self.limits_of(vhost).map(drop)
+    }
+
+    fn limits_of(&self, vhost: &str) -> Result<(VhostLimits, UserLimits), Refusal> {
+        let topology = self.shared.topology();
+        let missing = || Refusal::connection(ReplyCode::NotAllowed, format!("vhost {vhost} not found"));
+        let settings = topology.vhost_settings(vhost).ok_or_else(missing)?;
+        let user = topology.user(&self.user).ok_or_else(|| user_is_deleted(&self.user))?;
+        Ok((settings.limits, user.limits))
+    }
+
+    /// A channel that is opened must be within the user's limit.
+    pub(super) fn check_channel_limit(&self, input: &Input<'_>) -> Result<(), Refusal> {
+        let Input::Method { channel: number, method } = input else { return Ok(()) };
+        let opens = matches!(&**method, AMQPClass::Channel(channel::AMQPMethod::Open(_)));
+        if !opens || !self.connection.is_running() || self.channels.contains_key(number) {
+            return Ok(());
+        }
+        let limits = self.shared.topology().user(&self.user).map(|user| user.limits).unwrap_or_default();
+        self.shared.presence.open_channel(self.link.id, limits)
     }
 }

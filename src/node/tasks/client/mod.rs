@@ -118,6 +118,7 @@ impl Client {
             if self.session.hear() {
                 self.note_activity();
             }
+            self.session.end_if_forced().await;
             self.session.check_time();
             self.session.look_at_deliveries().await;
             if let Err(error) = self.session.flush(&self.socket) {

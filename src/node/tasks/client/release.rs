@@ -30,6 +30,7 @@ impl Session {
             self.end_consumer(number, id, target).await;
         }
         self.channels.remove(&number);
+        self.shared.presence.close_channel(self.link.id);
     }
 
     /// Ends the connection: all channels, then the exclusive queues. Does nothing the second time.
@@ -43,6 +44,7 @@ impl Session {
         }
         // The exclusive queues go even when the answer cannot come any more.
         let _ = self.shared.apply(Command::DropOwner { owner: self.link.id }).await;
+        self.shared.presence.leave(self.link.id);
         self.shared.clients.remove(&self.link.id);
     }
 }
@@ -71,6 +73,7 @@ impl Drop for Session {
         let (reply, _) = oneshot::channel();
         let command = Command::DropOwner { owner: self.link.id };
         self.shared.meta.push(MetaInput::Apply(Box::new(command), reply));
+        self.shared.presence.leave(self.link.id);
         self.shared.clients.remove(&self.link.id);
     }
 }

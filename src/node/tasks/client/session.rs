@@ -65,6 +65,8 @@ pub(super) struct Session {
     pub(super) look_at_deliveries_ms: Option<u64>,
     /// When the socket is closed whether the peer has taken everything or not.
     end_by_ms: Option<u64>,
+    /// Somebody else ends the connection, for this reason.
+    pub(super) forced: Option<Box<Refusal>>,
     pub(super) was_open: bool,
     pub(super) released: bool,
     pub(super) was_closed_by_client: bool,
@@ -114,6 +116,7 @@ impl Session {
             closed: None,
             look_at_deliveries_ms: None,
             end_by_ms: None,
+            forced: None,
             was_open: false,
             released: false,
             was_closed_by_client: false,
@@ -183,6 +186,10 @@ impl Session {
             return self.on_channel(input.channel(), input).await;
         }
         self.repeat = None;
+        if let Err(refusal) = self.check_channel_limit(&input) {
+            self.fail(&refusal, (0, 0));
+            return self.release_if_failed().await;
+        }
         match self.connection.handle(input, &mut self.out, self.now_ms) {
             None => self.release_if_failed().await,
             Some(event) => self.on_event(event).await,
@@ -260,6 +267,15 @@ impl Session {
         self.repeat = None;
         if let Some(Event::Closed(reason)) = self.connection.fail_inbound(error, &mut self.out, self.now_ms) {
             self.closed = Some(reason);
+        }
+    }
+
+    /// The connection ends when somebody else wants that, such as whoever deletes its vhost.
+    pub(super) async fn end_if_forced(&mut self) {
+        if let Some(refusal) = self.forced.take() {
+            tracing::info!(connection = self.link.id, peer = %self.peer, %refusal, "closed");
+            self.fail(&refusal, (0, 0));
+            self.release().await;
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::reconfigure::Pending;
 use super::{Shard, Slot};
 use crate::broker::batch::Batch;
 use crate::broker::ids::QueueId;
@@ -23,6 +24,8 @@ impl Shard {
                 let queue = Queue::new(options_of(&entry), now_ms);
                 self.insert(entry, queue);
             }
+            ShardInput::Reconfigure(entries) => self.pending.extend(entries.into_iter().map(Pending::Queue)),
+            ShardInput::Reconfigured(reply) => self.pending.push_back(Pending::Asked(reply)),
             ShardInput::Stat(id, reply) => answer(reply, self.stat(id, now_ms)),
             ShardInput::Consume(id, spec, client, reply) => {
                 answer(reply, self.consume(id, *spec, client, now_ms));

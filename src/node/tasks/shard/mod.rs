@@ -3,6 +3,7 @@
 //! - `inputs`: what others ask for
 //! - `effects`: what the queues ask for
 //! - `dead_letters`: routing messages that died
+//! - `reconfigure`: other settings for queues
 //! - `refusals`: messages for which a full queue has no place
 //! - `offers`: exchanges that look for duplicates
 //! - `recall`: messages for new bindings
@@ -15,6 +16,7 @@ mod inputs;
 mod memory;
 mod offers;
 mod recall;
+mod reconfigure;
 pub(crate) mod record;
 mod refusals;
 
@@ -40,6 +42,7 @@ pub(crate) use inputs::options_of;
 use memory::Memory;
 use offers::Offers;
 use recall::Recall;
+use reconfigure::Pending;
 use refusals::Refused;
 
 /// How long appends that nobody waits for may gather, in milliseconds, and how many bytes of them.
@@ -94,6 +97,8 @@ pub(crate) struct Shard {
     last_recall: u64,
     memory: Memory,
     effects: Vec<Effect>,
+    /// Queues that are to work by other settings.
+    pending: VecDeque<Pending>,
     /// Memory for the queues of a round whose time has come.
     due: Vec<QueueId>,
     stop: Option<oneshot::Sender<()>>,
@@ -140,6 +145,7 @@ impl Shard {
             last_recall: 0,
             memory: Memory::new(share),
             effects: Vec::new(),
+            pending: VecDeque::new(),
             due: Vec::new(),
             stop: None,
         };
@@ -169,6 +175,7 @@ impl Shard {
             for input in inputs.drain(..) {
                 self.handle(input, now_ms);
             }
+            self.reconfigure(now_ms);
             self.tick(now_ms);
             self.finish(now_ms);
             tokio::task::consume_budget().await;
@@ -179,7 +186,7 @@ impl Shard {
     async fn wait(&mut self) {
         let timer_ms = self.timers.first().map(|(due_ms, _)| *due_ms);
         let is_behind = timer_ms.is_some_and(|due_ms| due_ms <= self.now_ms);
-        if is_behind || self.memory.is_checkpointing() {
+        if is_behind || !self.pending.is_empty() || self.memory.is_checkpointing() {
             return tokio::task::yield_now().await;
         }
         let memory_ms = self.memory.look_again_ms(self.shared.clock.now_ms());
