@@ -232,14 +232,12 @@ impl Unacked {
         }
     }
 
+    #[inline]
     fn settle_entry(&mut self, entry: Outstanding, verdict: Verdict) {
-        if entry.is(SETTLED) {
-            return;
-        }
-        if entry.is(TIMED_OUT) {
-            self.timed_out -= 1;
-        } else {
+        if !entry.is(SETTLED | TIMED_OUT) {
             self.note(entry, verdict);
+        } else if !entry.is(SETTLED) {
+            self.timed_out -= 1;
         }
     }
 
