@@ -93,8 +93,9 @@ impl Vhost {
 impl QueueEntry {
     /// The same queue with other policies.
     fn under(&self, applied: Option<Arc<Applied>>) -> Self {
-        let policy = applied.as_ref().map_or_else(FieldTable::default, |applied| applied.definition.clone());
-        let settings = self.settings.under_policy(&self.arguments, &policy);
+        let none = FieldTable::default();
+        let policy = applied.as_ref().map_or(&none, |applied| &applied.definition);
+        let settings = self.settings.under_policy(&self.arguments, policy);
         Self { settings, applied, ..self.clone() }
     }
 }
