@@ -124,7 +124,7 @@ fn the_reader_of_the_list_understands_its_forms() {
 
 #[test]
 fn the_finder_of_tests_finds_them() {
-    let rust = "// behaviours 3, 5-7: why\n#[test]\nfn one() {}\nfn helper() {}\n#[test]\n#[should_panic]\n    fn two() {}\n";
+    let rust = "// behaviours 3, 5-7: why\n#[test]\nfn one() {}\nfn helper() {}\n#[x::test(a = \"b\")]\n#[should_panic]\n    async fn two() {}\n";
     let expected = [("one".to_owned(), vec![3, 5, 6, 7]), ("two".to_owned(), vec![])];
     assert_eq!(rust_tests(rust), expected);
     assert_eq!(python_tests("import x\n\ndef test_a(b):\n    def test_not(): pass\n"), ["test_a".to_owned()]);
@@ -208,7 +208,7 @@ fn rust_tests(text: &str) -> Vec<(String, Vec<usize>)> {
     for line in text.lines().map(str::trim) {
         if let Some(comment) = line.strip_prefix("// behaviour") {
             numbers.extend(numbers_in(comment.trim_start_matches('s')));
-        } else if line == "#[test]" || line.ends_with("::test]") {
+        } else if is_test_attribute(line) {
             is_test = true;
         } else if let Some((_, signature)) = line.split_once("fn ") {
             let name: String = signature.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
@@ -221,6 +221,12 @@ fn rust_tests(text: &str) -> Vec<(String, Vec<usize>)> {
         }
     }
     found
+}
+
+/// `#[test]`, or another crate's, with or without arguments.
+fn is_test_attribute(line: &str) -> bool {
+    let name = line.strip_prefix("#[").and_then(|rest| rest.split(['(', ']']).next()).unwrap_or_default();
+    name == "test" || name.ends_with("::test")
 }
 
 /// `3, 5-7: why` is 3, 5, 6 and 7.
