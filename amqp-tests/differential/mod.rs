@@ -59,7 +59,11 @@ fn compared(broker: &Broker, title: &str, script: &Script, listed: &[Difference]
         difference.map_or_else(|| recorded.clone(), |difference| difference.applied(script, &mut problems));
     let answers = play(broker.address(), script, Some(&expected));
     if answers != expected {
-        let what = if difference.is_some() { "differs otherwise than listed" } else { "differs" };
+        let what = match difference {
+            None => "differs",
+            Some(_) if answers == recorded => "is listed and no longer differs",
+            Some(_) => "differs otherwise than listed",
+        };
         problems.push(format!("{what}:\n{}", report(title, script, &answers)));
     }
     problems
