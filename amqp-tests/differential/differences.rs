@@ -45,10 +45,10 @@ impl Difference {
         if let Some(step) = line.strip_prefix("> ") {
             self.steps.push(Changed { line: step.to_owned(), ..Changed::default() });
         } else if let Some(step) = self.steps.last_mut() {
-            if let Some(line) = line.strip_prefix("- ").or(line.strip_prefix("  ")) {
+            if let Some(line) = line.strip_prefix("- ").or_else(|| line.strip_prefix("  ")) {
                 step.theirs.push(line.to_owned());
             }
-            if let Some(line) = line.strip_prefix("+ ").or(line.strip_prefix("  ")) {
+            if let Some(line) = line.strip_prefix("+ ").or_else(|| line.strip_prefix("  ")) {
                 step.ours.push(line.to_owned());
             }
         } else {

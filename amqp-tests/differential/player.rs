@@ -64,7 +64,8 @@ impl Player<'_> {
 
     /// A connection of the script's own making: `until` names the last thing that the client sends.
     fn connect(&mut self, order: &Order) -> Vec<String> {
-        let text = |name: &str, other: &str| order.fields.get(name).map_or(other.to_owned(), Literal::text);
+        let text =
+            |name: &str, other: &str| order.fields.get(name).map_or_else(|| other.to_owned(), Literal::text);
         let wire = Wire::to(self.address);
         self.wires.insert(order.connection, wire);
         let until = text("until", "open");
@@ -254,7 +255,7 @@ fn numbered(order: &Order, number: u32) -> Order {
 
 /// The frames of a content: its header, its body.
 fn content(order: &Order, header: bool, body: bool) -> Vec<u8> {
-    let text = order.fields.get("body").or(order.values.first());
+    let text = order.fields.get("body").or_else(|| order.values.first());
     let octets = match order.fields.get("octets") {
         Some(count) => vec![b'x'; usize::try_from(count.number()).expect("a length fits")],
         None => text.map_or_else(Vec::new, Literal::octets),
