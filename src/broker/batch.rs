@@ -18,6 +18,8 @@
 use bytes::Bytes;
 
 const HEAD_LENGTH: usize = 24;
+/// What stands in front of the exchange's name, at most.
+pub const FRONT_BYTES_MAX: usize = HEAD_LENGTH + 8;
 const PERSISTENT: u16 = 1;
 const HAS_DUE: u16 = 2;
 
@@ -48,16 +50,32 @@ pub struct Message<'a> {
 
 impl Message<'_> {
     /// Appends this message's record.
+    #[inline]
     pub fn put(&self, out: &mut Vec<u8>) {
+        out.reserve(self.length());
+        self.put_front(out);
+        out.extend_from_slice(self.exchange);
+        out.extend_from_slice(self.routing_key);
+        out.extend_from_slice(self.header);
+        out.extend_from_slice(self.body);
+    }
+
+    #[inline]
+    fn length(&self) -> usize {
         let due_length = if self.due_ms.is_some() { 8 } else { 0 };
-        let length = HEAD_LENGTH
+        HEAD_LENGTH
             + due_length
             + self.exchange.len()
             + self.routing_key.len()
             + self.header.len()
-            + self.body.len();
+            + self.body.len()
+    }
+
+    /// Appends what stands in front of the exchange's name.
+    #[inline]
+    pub fn put_front(&self, out: &mut Vec<u8>) {
+        let length = self.length();
         let flags = u16::from(self.persistent) * PERSISTENT + u16::from(self.due_ms.is_some()) * HAS_DUE;
-        out.reserve(length);
         out.extend_from_slice(&to_u32(length).to_le_bytes());
         out.extend_from_slice(&to_u32(self.header.len()).to_le_bytes());
         out.extend_from_slice(&self.enqueued_ms.to_le_bytes());
@@ -73,10 +91,6 @@ impl Message<'_> {
         if let Some(due_ms) = self.due_ms {
             out.extend_from_slice(&due_ms.to_le_bytes());
         }
-        out.extend_from_slice(self.exchange);
-        out.extend_from_slice(self.routing_key);
-        out.extend_from_slice(self.header);
-        out.extend_from_slice(self.body);
     }
 }
 

@@ -79,6 +79,8 @@ pub struct Limits {
 pub struct Memory {
     /// Bytes of bodies over all queues; more goes to disk.
     pub messages_bytes: u64,
+    /// Bytes of large messages that are gathered at once.
+    pub gathering_bytes: usize,
     /// Bytes of the whole process from which on publishers are blocked; 0 is a share of the machine's memory.
     pub limit_bytes: u64,
 }
@@ -250,8 +252,10 @@ impl Check<'_> {
 
     fn memory(&self, raw: &raw::Memory) -> Result<Memory, ConfigError> {
         let messages_bytes = self.number("memory.messages_bytes", raw.messages_bytes, 1 << 20..=1 << 40)?;
+        let gathering_bytes =
+            self.number("memory.gathering_bytes", raw.gathering_bytes, 1 << 20..=1 << 40)?;
         let limit_bytes = self.number("memory.limit_bytes", raw.limit_bytes, 0..=1 << 40)?;
-        Ok(Memory { messages_bytes, limit_bytes })
+        Ok(Memory { messages_bytes, gathering_bytes, limit_bytes })
     }
 
     fn disk(&self, raw: &raw::Disk) -> Result<Disk, ConfigError> {

@@ -82,12 +82,13 @@ impl Default for Limits {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Memory {
     pub messages_bytes: i64,
+    pub gathering_bytes: i64,
     pub limit_bytes: i64,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { messages_bytes: 48 << 20, limit_bytes: 0 }
+        Self { messages_bytes: 48 << 20, gathering_bytes: 64 << 20, limit_bytes: 0 }
     }
 }
 

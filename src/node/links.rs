@@ -39,6 +39,8 @@ pub(crate) enum ClientInput {
     Returned { channel: u16, epoch: u32, record: Vec<u8> },
     /// Declarations became durable.
     MetaSynced,
+    /// Others gather less: a large message may go on, or has its turn.
+    MayGather,
     /// The machine is short of nothing any more.
     AlarmsOver,
     /// The connection has to end, for this reason.

@@ -6,6 +6,7 @@
 //! - `tasks`: everything that runs on its own
 //! - `replies`, `presence`: who waits for direct replies, who is connected
 //! - `control`: what those who run the node may ask of it
+//! - `gathering`: how many bytes of large messages may be gathered at once
 //! - `resource_alarm`, `machine`: what the machine is short of, and how that is measured
 //! - `clock`, `auth`, `names`: time, passwords, made-up names
 
@@ -13,6 +14,7 @@ mod alarm;
 mod auth;
 mod clock;
 mod control;
+mod gathering;
 mod links;
 mod machine;
 mod mailbox;

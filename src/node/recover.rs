@@ -282,7 +282,8 @@ fn spill_all(cold: &ColdStore, id: u64, queue: &mut Queue, now_ms: u64) -> Resul
     let firsts: Vec<_> = chunks.iter().map(|chunk| chunk.first).collect();
     let mut batch = ColdBatch::new();
     for ChunkWrite { first, descriptor, data, dues } in chunks {
-        batch.put_chunk(id, first, &descriptor, &data.unwrap_or_default());
+        let data = data.unwrap_or_default();
+        batch.put_records(id, first, &descriptor, data.front, data.records);
         dues.into_iter().for_each(|(due_ms, seq)| batch.put_due(id, due_ms, seq));
     }
     cold.write(batch)?;

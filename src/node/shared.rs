@@ -8,6 +8,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::auth::Passwords;
 use super::clock::Clock;
+use super::gathering::Gathering;
 use super::links::{Applied, ClientInput, ClientLink, MetaInput, ShardInput};
 use super::mailbox::Mailbox;
 use super::presence::Presence;
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) clients: DashMap<ConnectionId, Arc<ClientLink>>,
     /// Channels that wait for replies.
     pub(crate) replies: Replies,
+    /// Large messages that are gathered.
+    pub(crate) gathering: Gathering,
     /// What the machine is short of.
     pub(crate) resource_alarms: ResourceAlarms,
     /// Who is connected.
@@ -63,6 +66,7 @@ impl Shared {
     #[must_use]
     pub(crate) fn new(config: Config, clock: Clock, topology: Topology, shards: u16) -> Self {
         let mailbox_bytes = config.limits.mailbox_bytes;
+        let gathering_bytes = config.memory.gathering_bytes;
         Self {
             config,
             clock,
@@ -75,6 +79,7 @@ impl Shared {
             meta_synced_told: Notify::new(),
             clients: DashMap::new(),
             replies: Replies::default(),
+            gathering: Gathering::new(gathering_bytes),
             resource_alarms: ResourceAlarms::default(),
             presence: Presence::default(),
             passwords: Passwords::default(),

@@ -17,6 +17,18 @@ const BODY_MAX: u64 = 512 * 1024 * 1024;
 /// A gathering buffer of more bytes than this is given back after use instead of being kept for the next content.
 const KEPT_CAPACITY_MAX: usize = 256 * 1024;
 
+/// A content with a body of so many bytes or more is handed over with the memory it was gathered in.
+pub const LARGE_BODY_BYTES: usize = 256 * 1024;
+
+/// So many bytes are left free in front of what is gathered, for whoever it is handed over to.
+pub const GATHERED_ROOM: usize = 32;
+
+/// Memory set aside is at most so many times what has arrived: few copies while it grows, and no belief in what a peer
+/// only declares.
+const GROWTH: usize = 8;
+/// Less than this is not worth growing step by step, in bytes.
+const GROWN_FROM: usize = 64 * 1024;
+
 /// The contents under way, at most one per channel.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
@@ -133,8 +145,14 @@ impl Contents {
         let Some(left) = &mut content.body_left else { return };
         *left = left.saturating_sub(piece.len() as u64);
         if !content.is_refused {
+            content.grow_for(piece.len());
             content.bytes.extend_from_slice(piece);
         }
+    }
+
+    /// Bytes gathered of contents that are not complete.
+    pub(super) fn bytes(&self) -> usize {
+        self.under_way.values().map(|content| content.bytes.len()).sum()
     }
 
     /// Whether header and body are complete.
@@ -162,9 +180,9 @@ impl Contents {
     }
 }
 
-/// One content: exchange, routing key, header and body one behind the other, grown as they arrive and never sized by
-/// what the peer declares.
-#[derive(Debug, Default)]
+/// One content: free room, then exchange, routing key, header and body one behind the other, grown as they arrive and
+/// never sized by what the peer declares alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Content {
     bytes: Vec<u8>,
     exchange_length: usize,
@@ -182,6 +200,7 @@ pub(super) struct Content {
 impl Content {
     fn start(mut bytes: Vec<u8>, method: &PublishMethod<'_>) -> Self {
         bytes.clear();
+        bytes.resize(GATHERED_ROOM, 0);
         bytes.extend_from_slice(method.exchange);
         bytes.extend_from_slice(method.routing_key);
         Self {
@@ -203,9 +222,36 @@ impl Content {
         self.body_left = Some(body_size);
     }
 
+    /// Makes room for more of the body, at the end for exactly what is still missing.
+    fn grow_for(&mut self, more: usize) {
+        let needed = self.bytes.len().saturating_add(more);
+        if needed <= self.bytes.capacity() {
+            return;
+        }
+        let left = usize::try_from(self.body_left.unwrap_or(0)).unwrap_or(usize::MAX);
+        let mut target = needed.saturating_add(left);
+        while target / GROWTH >= needed.max(GROWN_FROM) {
+            target = target.div_ceil(GROWTH);
+        }
+        self.bytes.reserve_exact(target - self.bytes.len());
+    }
+
+    fn is_large(&self) -> bool {
+        self.bytes.len() >= LARGE_BODY_BYTES + GATHERED_ROOM + self.front_length()
+    }
+
+    fn front_length(&self) -> usize {
+        self.exchange_length + self.key_length + self.header_length
+    }
+
+    /// The publish with all that was gathered for it, if it is large.
+    pub(super) fn take_large(&mut self, channel: u16) -> Option<Gathered> {
+        self.is_large().then(|| Gathered { channel, content: std::mem::take(self) })
+    }
+
     /// The publish, lent out from here.
     pub(super) fn publish(&self, channel: u16) -> Publish<'_> {
-        let mut reader = Reader::new(&self.bytes);
+        let mut reader = Reader::new(self.bytes.get(GATHERED_ROOM..).unwrap_or_default());
         Publish {
             channel,
             exchange: reader.take(self.exchange_length).unwrap_or_default(),
@@ -215,6 +261,33 @@ impl Content {
             header: reader.take(self.header_length).unwrap_or_default(),
             body: reader.rest(),
         }
+    }
+}
+
+/// A large publish, with the memory that it was gathered in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gathered {
+    channel: u16,
+    content: Content,
+}
+
+impl Gathered {
+    /// The channel it came on; never 0.
+    #[must_use]
+    pub fn channel(&self) -> u16 {
+        self.channel
+    }
+
+    /// The publish.
+    #[must_use]
+    pub fn publish(&self) -> Publish<'_> {
+        self.content.publish(self.channel)
+    }
+
+    /// [`GATHERED_ROOM`] bytes without meaning, then exchange, routing key, header and body.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.content.bytes
     }
 }
 

@@ -4,6 +4,7 @@ use amq_protocol::protocol::AMQPClass;
 
 use super::connection::Limits;
 use super::content::{Content, Contents};
+pub use super::content::{GATHERED_ROOM, Gathered, LARGE_BODY_BYTES};
 use super::error::{MethodId, Refusal};
 use super::frame::{self, Head, frame_error, unexpected_frame};
 use super::hot;
@@ -39,6 +40,8 @@ pub enum Input<'a> {
         /// The body's size, in bytes.
         size: u64,
     },
+    /// A publish with a large content.
+    Gathered(Box<Gathered>),
     /// `basic.ack`.
     Ack {
         /// The channel it came on.
@@ -78,6 +81,7 @@ impl Input<'_> {
         match self {
             Self::Preamble(_) | Self::Heartbeat => 0,
             Self::Publish(publish) => publish.channel,
+            Self::Gathered(gathered) => gathered.channel(),
             Self::Method { channel, .. }
             | Self::TooLarge { channel, .. }
             | Self::Ack { channel, .. }
@@ -92,7 +96,7 @@ impl Input<'_> {
         match self {
             Self::Preamble(_) | Self::Heartbeat => (0, 0),
             Self::Method { method, .. } => method::method_id(method),
-            Self::Publish(_) | Self::TooLarge { .. } => BASIC_PUBLISH,
+            Self::Publish(_) | Self::Gathered(_) | Self::TooLarge { .. } => BASIC_PUBLISH,
             Self::Ack { .. } => method::BASIC_ACK,
             Self::Nack { .. } => method::BASIC_NACK,
             Self::Reject { .. } => method::BASIC_REJECT,
@@ -242,6 +246,12 @@ impl Inbound {
         is_expected.then_some(repeated)
     }
 
+    /// Bytes gathered of contents that are not complete.
+    #[must_use]
+    pub fn gathered_bytes(&self) -> usize {
+        self.contents.bytes()
+    }
+
     /// Whether these bytes go on with a publish; false also when they are too few to tell.
     #[must_use]
     pub fn publishes_next(&self, bytes: &[u8]) -> bool {
@@ -292,7 +302,11 @@ impl Inbound {
             Ok((consumed, Taken::Nothing)) => Ok(Step { consumed, input: None }),
             Ok((consumed, Taken::Content(channel))) => {
                 self.handed_out = self.contents.finish(channel, std::mem::take(&mut self.handed_out));
-                Ok(Step { consumed, input: Some(Input::Publish(self.handed_out.publish(channel))) })
+                let input = match self.handed_out.take_large(channel) {
+                    Some(gathered) => Input::Gathered(Box::new(gathered)),
+                    None => Input::Publish(self.handed_out.publish(channel)),
+                };
+                Ok(Step { consumed, input: Some(input) })
             }
             Err(error) => {
                 self.mode = Mode::Lost;

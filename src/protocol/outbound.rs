@@ -1,6 +1,9 @@
 //! To the bytes of a socket: methods, and by hand what goes out with every message.
 
+use std::collections::VecDeque;
+
 use amq_protocol::protocol::AMQPClass;
+use bytes::Bytes;
 
 use super::frame::{self, BODY, END, HEADER, METHOD, OVERHEAD};
 use super::method::put_method;
@@ -10,20 +13,82 @@ use super::wire::short;
 /// A body frame never gets smaller than this, whatever frame-max says, in bytes.
 const BODY_FRAME_MIN: usize = 1024;
 
-/// The bytes to be written to one connection, in order.
+/// So much of a large body is cut into frames at once, in bytes.
+const CUT_BYTES: usize = 256 * 1024;
+
+/// The bytes to be written to one connection, in order: first the parts, then the buffer.
 #[derive(Debug)]
 pub struct Outbound {
-    /// What is not written yet; the owner takes it from here.
+    /// What is not written yet; the owner takes it from here when there are no parts.
     pub buf: Vec<u8>,
     /// The longest body frame payload, in bytes.
     body_max: usize,
+    parts: VecDeque<Part>,
+    /// Bytes that the parts will have on the wire.
+    parts_bytes: usize,
+}
+
+/// What goes out before the buffer.
+#[derive(Debug)]
+enum Part {
+    Frames(Vec<u8>),
+    /// The rest of a large body, shared with its queue until it is written.
+    Body {
+        channel: u16,
+        rest: Bytes,
+    },
 }
 
 impl Outbound {
     /// Empty, for a peer that takes frames of at most `frame_max` bytes.
     #[must_use]
     pub fn new(frame_max: u32) -> Self {
-        Self { buf: Vec::new(), body_max: body_max(frame_max) }
+        Self { buf: Vec::new(), body_max: body_max(frame_max), parts: VecDeque::new(), parts_bytes: 0 }
+    }
+
+    /// Bytes to be written.
+    #[inline]
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.parts_bytes + self.buf.len()
+    }
+
+    /// Whether something goes out before the buffer.
+    #[inline]
+    #[must_use]
+    pub fn has_parts(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
+    /// What is written first.
+    pub fn first(&mut self) -> &[u8] {
+        if let Some(Part::Body { channel, rest }) = self.parts.front_mut() {
+            let frames = CUT_BYTES / self.body_max + 1;
+            let taken = rest.split_to(rest.len().min(frames * self.body_max));
+            let cut = Part::Frames(body_frames(*channel, &taken, self.body_max));
+            if rest.is_empty() {
+                self.parts.pop_front();
+            }
+            self.parts.push_front(cut);
+        }
+        match self.parts.front() {
+            Some(Part::Frames(frames)) => frames,
+            Some(Part::Body { .. }) | None => &self.buf,
+        }
+    }
+
+    /// What [`Self::first`] gave is written: the next part follows, or the buffer.
+    pub fn drop_first(&mut self) {
+        if let Some(Part::Frames(frames)) = self.parts.pop_front() {
+            self.parts_bytes -= frames.len();
+        }
+    }
+
+    /// A body behind the content header that was written last, without a copy.
+    pub fn large_body(&mut self, channel: u16, body: Bytes) {
+        self.parts_bytes += self.buf.len() + body.len() + OVERHEAD * body.len().div_ceil(self.body_max);
+        self.parts.push_back(Part::Frames(std::mem::take(&mut self.buf)));
+        self.parts.push_back(Part::Body { channel, rest: body });
     }
 
     /// The negotiated frame-max, in bytes.
@@ -197,6 +262,19 @@ impl Outbound {
         self.buf.extend_from_slice(&[END, kind, c0, c1, s0, s1, s2, s3]);
         self.buf.extend_from_slice(payload);
     }
+}
+
+/// The body frames of a piece of a body.
+fn body_frames(channel: u16, piece: &[u8], body_max: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(piece.len() + OVERHEAD * piece.len().div_ceil(body_max));
+    let [c0, c1] = channel.to_be_bytes();
+    for payload in piece.chunks(body_max) {
+        let [s0, s1, s2, s3] = length(payload.len());
+        out.extend_from_slice(&[BODY, c0, c1, s0, s1, s2, s3]);
+        out.extend_from_slice(payload);
+        out.push(END);
+    }
+    out
 }
 
 fn body_max(frame_max: u32) -> usize {

@@ -25,19 +25,41 @@ const VERSION_2: u8 = 2;
 /// Without body lengths.
 const VERSION_1: u8 = 1;
 
+/// A chunk to be written. The records are shared with the segment in memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChunkData {
+    /// What stands in front of the records.
+    pub front: Vec<u8>,
+    /// The records.
+    pub records: Bytes,
+}
+
+impl ChunkData {
+    /// Its length in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.front.len() + self.records.len()
+    }
+
+    /// As it is read back.
+    #[must_use]
+    pub fn whole(&self) -> Bytes {
+        [&self.front[..], &self.records].concat().into()
+    }
+}
+
 impl Segment {
     /// The chunk for the cold store: the places of the records in it, then the records.
-    pub(super) fn chunk(&self) -> Vec<u8> {
+    pub(super) fn chunk(&self) -> ChunkData {
         let count = self.offsets.len();
-        let mut out = Vec::with_capacity(4 + count * 4 + self.bytes().len());
+        let mut out = Vec::with_capacity(4 + count * 4);
         out.extend_from_slice(&to_u32(count).to_le_bytes());
         if self.places.is_empty() {
             (0..to_u32(count)).for_each(|place| out.extend_from_slice(&place.to_le_bytes()));
         } else {
             self.places.iter().for_each(|place| out.extend_from_slice(&place.to_le_bytes()));
         }
-        out.extend_from_slice(self.bytes());
-        out
+        ChunkData { front: out, records: self.share(0, to_u32(self.bytes().len())) }
     }
 
     /// Takes a chunk back into memory. `None` when it is not what [`Self::chunk`] wrote for this segment.

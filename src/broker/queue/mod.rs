@@ -55,6 +55,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+pub use chunk::ChunkData;
 pub use consumers::{ConsumerId, ConsumerSpec};
 pub use effect::{DeathReason, Delivery, Effect, Entry, GetReply, RetryRun, ReturnRun, SeqRange};
 pub use prefetch::SharedPrefetch;

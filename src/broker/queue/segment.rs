@@ -11,6 +11,8 @@ use crate::broker::batch;
 pub(super) const SEGMENT_BYTES: usize = 256 * 1024;
 /// Batches of this size become a segment as they are, without a copy.
 pub(super) const ADOPT_BYTES: usize = 16 * 1024;
+/// A segment of so many bytes is one large message, or few: it is kept in memory only for somebody who can take it.
+const LARGE_BYTES: usize = 4 * 1024 * 1024;
 const SEGMENT_MESSAGES: u32 = 16 * 1024;
 /// An emptied segment keeps no more memory than this: there may be 100,000 idle queues.
 const KEPT_BYTES: usize = 4 * 1024;
@@ -107,6 +109,10 @@ impl Segment {
 
     pub(super) fn is_hot(&self) -> bool {
         !matches!(self.data, Data::Cold)
+    }
+
+    pub(super) fn is_large(&self) -> bool {
+        self.bytes().len() >= LARGE_BYTES
     }
 
     pub(super) fn takes(&self, length: usize) -> bool {

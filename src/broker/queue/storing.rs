@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::chunk::ChunkData;
 use super::effect::Effect;
 use super::lanes::At;
 use super::segment::{ADOPT_BYTES, Segment, Stored};
@@ -28,7 +29,7 @@ pub struct ChunkWrite {
     /// What a restart must know without reading it.
     pub descriptor: Vec<u8>,
     /// The records; `None` when only the descriptor has changed.
-    pub data: Option<Bytes>,
+    pub data: Option<ChunkData>,
     /// Due times of messages in it, with their numbers.
     pub dues: Vec<(u64, u64)>,
 }
@@ -117,8 +118,7 @@ impl Queue {
     pub fn chunk_stored(&mut self, first: u64, spilling: bool, now_ms: u64) {
         let Some(at) = self.messages.position_of_first(first) else { return };
         self.messages.change(at, |segment| segment.stored = Stored::Yes);
-        let near = self.near_cursor(at) && !self.keeps_nothing();
-        if spilling && !near {
+        if spilling && !self.is_kept(at) {
             self.cool(at, now_ms);
         }
     }
@@ -127,8 +127,8 @@ impl Queue {
     fn coldest_first(&self) -> Vec<At> {
         let is_candidate =
             |at: &At| self.messages.get(*at).is_some_and(|segment| segment.is_hot() && !segment.is_open());
-        let kept = if self.keeps_nothing() { 0 } else { READ_AHEAD + 1 };
-        let kept: Vec<_> = self.ahead().take(kept).collect();
+        let near = self.ahead().take(READ_AHEAD + 1);
+        let kept: Vec<_> = near.filter(|at| self.keeps_near(*at)).collect();
         let behind = (0..self.messages.lanes.count()).rev().flat_map(|lane| {
             let it = self.messages.lanes.get(lane);
             (0..it.position_from(it.cursor)).map(move |index| At { lane, index })
@@ -143,6 +143,18 @@ impl Queue {
             (it.position_from(it.cursor)..it.segments.len()).map(move |index| At { lane, index })
         });
         all.filter(|at| self.messages.get(*at).is_some_and(|segment| segment.alive > 0))
+    }
+
+    /// Whether a segment stays in memory since it is next in turn.
+    fn is_kept(&self, at: At) -> bool {
+        self.near_cursor(at) && self.keeps_near(at)
+    }
+
+    /// Whether a segment that is next in turn stays: a large one only for somebody who can take it now.
+    fn keeps_near(&self, at: At) -> bool {
+        let is_needed = self.consumers.any_ready() || !self.gets.is_empty();
+        let is_large = self.messages.get(at).is_some_and(Segment::is_large);
+        !self.keeps_nothing() && (is_needed || !is_large)
     }
 
     /// Whether even the messages next in turn may leave memory: nobody can take them now, and it is needed badly.
@@ -198,7 +210,7 @@ impl Queue {
             ChunkWrite {
                 first: segment.first,
                 descriptor: segment.descriptor(),
-                data: Some(segment.chunk().into()),
+                data: Some(segment.chunk()),
                 dues: segment.dues().collect(),
             }
         })
@@ -219,6 +231,10 @@ impl Queue {
 
     /// Asks for the next chunks before they are needed.
     pub(super) fn read_ahead(&mut self, at: At, effects: &mut Vec<Effect>) {
+        if self.messages.get(at).is_some_and(Segment::is_large) {
+            // The next ones are likely to be large as well: one at a time is enough.
+            return;
+        }
         let behind = self.messages.lanes.get(at.lane).segments.len() - at.index - 1;
         for step in 1..=behind.min(READ_AHEAD) {
             self.is_hot(At { index: at.index + step, ..at }, effects);

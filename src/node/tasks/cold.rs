@@ -124,7 +124,7 @@ impl ColdLink {
     pub(crate) fn store(&mut self, queue: QueueId, chunk: ChunkWrite, spilling: bool) {
         match chunk.data {
             Some(data) => {
-                self.batch.put_chunk(queue.0, chunk.first, &chunk.descriptor, &data);
+                self.batch.put_records(queue.0, chunk.first, &chunk.descriptor, data.front, data.records);
                 let shard = Arc::clone(&self.shard);
                 self.stored.push(Stored { shard, queue, first: chunk.first, spilling });
             }

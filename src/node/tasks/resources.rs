@@ -11,6 +11,9 @@ use crate::node::shared::Shared;
 
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// Set aside and given back at once; never touched, so that it costs no memory.
+const STIRRED_BYTES: usize = 64 << 20;
+
 /// Of the machine's memory, in percent, as in RabbitMQ 4.
 const MEMORY_PERCENT: u64 = 60;
 
@@ -18,6 +21,7 @@ const MEMORY_PERCENT: u64 = 60;
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut watch = Watch { memory_limit: memory_limit(&shared), shared, has_warned: false };
     loop {
+        watch.stir_allocator();
         watch.look_at_memory();
         watch.look_at_disk();
         tokio::time::sleep(LOOK_EVERY).await;
@@ -59,6 +63,13 @@ impl Watch {
             _ => return,
         }
         self.set(Resource::Memory, !was);
+    }
+
+    /// The allocator gives freed memory back only when something is freed, and while publishers wait nothing may be.
+    fn stir_allocator(&self) {
+        if self.shared.resource_alarms.has(Resource::Memory) {
+            drop(std::hint::black_box(Vec::<u8>::with_capacity(STIRRED_BYTES)));
+        }
     }
 
     fn look_at_disk(&mut self) {

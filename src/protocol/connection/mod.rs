@@ -168,9 +168,11 @@ impl Connection {
     #[must_use]
     pub fn passes(&self, input: &Input<'_>) -> bool {
         match input {
-            Input::Publish(_) | Input::Ack { .. } | Input::Nack { .. } | Input::Reject { .. } => {
-                self.is_channel_open(input.channel())
-            }
+            Input::Publish(_)
+            | Input::Gathered(_)
+            | Input::Ack { .. }
+            | Input::Nack { .. }
+            | Input::Reject { .. } => self.is_channel_open(input.channel()),
             Input::Preamble(_) | Input::Heartbeat | Input::TooLarge { .. } | Input::Method { .. } => false,
         }
     }

@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 use super::keys;
+use super::large::{LARGE_BYTES, Large};
 
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +21,13 @@ pub(super) enum Family {
     Due,
 }
 
-/// Changes in the order they were added; all keys and values are copied into one buffer.
+/// Changes in the order they were added; all keys and values but large chunks are copied into one buffer.
 #[derive(Clone, Debug, Default)]
 pub struct ColdBatch {
     bytes: Vec<u8>,
     changes: Vec<Change>,
     deleted: Vec<(u64, Range<u64>)>,
+    large: Vec<Large>,
 }
 
 #[derive(Clone, Debug)]
@@ -64,7 +68,7 @@ impl ColdBatch {
         self.changes.is_empty()
     }
 
-    /// Bytes of keys and values gathered so far.
+    /// Bytes of keys and values gathered so far, without large chunks.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes.len()
@@ -98,6 +102,28 @@ impl ColdBatch {
     pub fn put_chunk(&mut self, queue: u64, first_seq: u64, descriptor: &[u8], data: &[u8]) {
         self.put_descriptor(queue, first_seq, descriptor);
         self.push(Kind::Put, Family::Data, &keys::chunk(queue, first_seq), data);
+    }
+
+    /// Writes a chunk whose bytes are in two parts; a large one is shared, not copied.
+    pub fn put_records(
+        &mut self,
+        queue: u64,
+        first_seq: u64,
+        descriptor: &[u8],
+        front: Vec<u8>,
+        records: Bytes,
+    ) {
+        self.put_descriptor(queue, first_seq, descriptor);
+        if records.len() >= LARGE_BYTES {
+            let deletions = self.deleted.len();
+            self.large.push(Large { queue, first: first_seq, front, records, deletions });
+            return;
+        }
+        self.push(Kind::Put, Family::Data, &keys::chunk(queue, first_seq), &front);
+        self.bytes.extend_from_slice(&records);
+        if let Some(change) = self.changes.last_mut() {
+            change.end = self.bytes.len();
+        }
     }
 
     /// Writes a chunk's descriptor anew and leaves its bytes.
@@ -141,6 +167,11 @@ impl ColdBatch {
 
     pub(super) fn put_default(&mut self, key: &[u8], value: &[u8]) {
         self.push(Kind::Put, Family::Default, key, value);
+    }
+
+    /// The chunks that become files.
+    pub(super) fn large(&self) -> &[Large] {
+        &self.large
     }
 
     pub(super) fn steps(&self) -> impl Iterator<Item = (Family, Step<'_>)> {

@@ -4,6 +4,7 @@
 //! - `keys`: the keys of each column family
 //! - `batch`: changes made together
 //! - `read`: what can be asked
+//! - `large`: chunks that are files
 //! - `garbage`: giving deleted space back
 //!
 //! What is written survives a crash only once [`ColdStore::flush`] has returned. Without it, a crash leaves a
@@ -12,6 +13,7 @@
 mod batch;
 mod garbage;
 mod keys;
+mod large;
 mod options;
 mod read;
 #[cfg(test)]
@@ -30,6 +32,7 @@ pub use options::ColdOptions;
 use super::{error::StorageError, lock::create_dir};
 use batch::{Family, Step};
 use garbage::Garbage;
+use large::LargeChunks;
 
 const FORMAT_KEY: &[u8] = b"format";
 const FORMAT: &[u8] = b"1";
@@ -40,6 +43,7 @@ pub struct ColdStore {
     dir: PathBuf,
     write_options: WriteOptions,
     garbage: Mutex<Garbage>,
+    large: LargeChunks,
 }
 
 impl std::fmt::Debug for ColdStore {
@@ -59,7 +63,12 @@ impl ColdStore {
             .map_err(refused("open its files"))?;
         let mut write_options = WriteOptions::default();
         write_options.disable_wal(true);
-        let store = Self { db, dir: dir.to_path_buf(), write_options, garbage: Mutex::default() };
+        let large = LargeChunks::open(dir.join("large"), |queue, first| {
+            let chunks = db.cf_handle(Family::Chunks.name());
+            let found = chunks.map(|chunks| db.get_pinned_cf(chunks, keys::chunk(queue, first)));
+            Ok(found.transpose().map_err(refused("read"))?.flatten().is_some())
+        })?;
+        let store = Self { db, dir: dir.to_path_buf(), write_options, garbage: Mutex::default(), large };
         store.check_format()?;
         Ok(store)
     }
@@ -70,6 +79,7 @@ impl ColdStore {
     /// When RocksDB refuses; it keeps refusing until the store is opened anew.
     pub fn write(&self, batch: ColdBatch) -> Result<(), StorageError> {
         let families = self.families()?;
+        self.large.write(batch.large())?;
         let mut writes = WriteBatch::with_capacity_bytes(batch.bytes() + batch.bytes() / 8);
         for (family, step) in batch.steps() {
             let family = families[family as usize];
@@ -81,7 +91,7 @@ impl ColdStore {
         }
         self.db.write_opt(writes, &self.write_options).map_err(refused("write"))?;
         self.note_garbage(batch.deleted());
-        Ok(())
+        self.large.remove(batch.deleted(), batch.large())
     }
 
     /// Makes everything written before the call durable.

@@ -14,6 +14,9 @@ impl ColdStore {
     /// # Errors
     /// When they cannot be read or do not match their checksum.
     pub fn get_chunk(&self, queue: u64, first_seq: u64) -> Result<Option<Bytes>, StorageError> {
+        if let Some(chunk) = self.large.get(queue, first_seq)? {
+            return Ok(Some(chunk));
+        }
         let data = self.family(Family::Data)?;
         let found = self.db.get_pinned_cf(data, keys::chunk(queue, first_seq)).map_err(refused("read"))?;
         Ok(found.map(|bytes| Bytes::copy_from_slice(&bytes)))

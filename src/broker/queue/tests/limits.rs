@@ -236,7 +236,7 @@ fn a_chunk_of_an_earlier_version_is_measured_once() {
     let (mut queue, chunk) = restarted(&of_bytes(209), as_version_1);
     assert_eq!((queue.queue.limits.ready_bytes, queue.queue.unmeasured()), (0, vec![0]));
     assert_eq!(queue.queue.measure(0, &chunk.descriptor.clone().into()), None, "that is not the chunk");
-    assert_eq!(queue.queue.measure(0, &chunk.data.unwrap()), Some(()));
+    assert_eq!(queue.queue.measure(0, &chunk.data.unwrap().whole()), Some(()));
     assert_eq!((queue.queue.limits.ready_bytes, queue.queue.unmeasured()), (209, vec![]));
     put_sizes(&mut queue, &[1]);
     assert_eq!((queue.seqs(State::Settled), queue.loads.len()), (vec![0, 1], 0));

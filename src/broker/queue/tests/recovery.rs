@@ -98,7 +98,7 @@ impl Disk {
         queue.set_options(options.clone());
         queue.recovered(clean_below, self.dues.first().map(|(due_ms, _)| *due_ms), now_ms);
         for first in queue.unmeasured() {
-            queue.measure(first, self.chunks[&first].data.as_ref().unwrap()).unwrap();
+            queue.measure(first, &self.chunks[&first].data.as_ref().unwrap().whole()).unwrap();
         }
         let forgotten = queue.take_forgotten();
         let mut world = World::with(queue, options, now_ms);

@@ -390,7 +390,7 @@ impl World {
     pub(super) fn load(&mut self) -> bool {
         let Some(first) = self.loads.pop_front() else { return false };
         if let Some(data) = self.cold.get(&first).and_then(|chunk| chunk.data.clone()) {
-            self.apply(Command::ChunkLoaded(first, data));
+            self.apply(Command::ChunkLoaded(first, data.whole()));
         }
         true
     }

@@ -20,6 +20,7 @@ use crate::node::links::{NotConsuming, ShardInput};
 use crate::node::replies::REPLY_TO;
 use crate::node::shared::stopping;
 use crate::protocol::error::Refusal;
+use crate::protocol::inbound::LARGE_BODY_BYTES;
 use crate::protocol::reply_code::ReplyCode;
 
 /// Smaller windows would cost more in credit than they save in memory.
@@ -184,6 +185,7 @@ impl Session {
             channel.unacked.deliver(source, seq)
         };
         let counted = delivery_count::header_if(message.header, returns);
+        let is_large = message.body.len() >= LARGE_BODY_BYTES;
         self.out.get_ok(
             number,
             tag,
@@ -192,8 +194,11 @@ impl Session {
             message.routing_key,
             u32::try_from(ready).unwrap_or(u32::MAX),
             counted.as_deref().unwrap_or(message.header),
-            message.body,
+            if is_large { &[] } else { message.body },
         );
+        if is_large {
+            self.out.large_body(number, record.slice_ref(message.body));
+        }
         Ok(())
     }
 

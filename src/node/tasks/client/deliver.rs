@@ -7,6 +7,7 @@ use crate::broker::channel::unacked::Source;
 use crate::broker::delivery_count;
 use crate::broker::queue::{ConsumerId, Delivery};
 use crate::node::links::ClientInput;
+use crate::protocol::inbound::LARGE_BODY_BYTES;
 
 impl Session {
     /// Takes in what the mailbox has; false when that was nothing.
@@ -27,7 +28,10 @@ impl Session {
                 }
                 ClientInput::Close(refusal) => self.forced = Some(refusal),
                 // These only wake the task, which looks for itself.
-                ClientInput::MetaSynced | ClientInput::AlarmsOver | ClientInput::Stopping => {}
+                ClientInput::MetaSynced
+                | ClientInput::AlarmsOver
+                | ClientInput::MayGather
+                | ClientInput::Stopping => {}
             }
         }
         self.heard = heard;
@@ -56,6 +60,7 @@ impl Session {
                 channel.unacked.deliver(source, entry.seq)
             };
             let counted = delivery_count::header_if(message.header, entry.returns.into());
+            let is_large = message.body.len() >= LARGE_BODY_BYTES;
             self.out.deliver(
                 number,
                 &consumer.tag,
@@ -64,8 +69,11 @@ impl Session {
                 message.exchange,
                 message.routing_key,
                 counted.as_deref().unwrap_or(message.header),
-                message.body,
+                if is_large { &[] } else { message.body },
             );
+            if is_large {
+                self.out.large_body(number, delivery.data.slice_ref(message.body));
+            }
             bytes += length as u64;
         }
         if consumer.uncredited_bytes == 0 {

@@ -21,24 +21,35 @@ impl Session {
     /// Holds back what is written from here on until the topology's log is synced up to `index`.
     pub(super) fn hold_until_synced(&mut self, index: u64) {
         if index > self.shared.meta_synced.load(Ordering::SeqCst) {
-            self.barriers.push_back((self.out.buf.len(), index));
+            self.barriers.push_back((self.end(), index));
             self.shared.wait_for_meta(index, Arc::clone(&self.link));
         }
     }
 
+    /// Bytes that wait.
+    #[inline]
+    fn waiting(&self) -> usize {
+        self.out.length() - self.written
+    }
+
+    /// Where the output ends, in bytes since its beginning.
+    fn end(&self) -> u64 {
+        self.sent_bytes + self.waiting() as u64
+    }
+
     /// Whether bytes wait.
     pub(super) fn has_output(&self) -> bool {
-        self.written < self.out.buf.len()
+        self.waiting() > 0
     }
 
     /// Whether bytes wait that may go.
     pub(super) fn wants_to_write(&self) -> bool {
-        self.written < self.limit()
+        self.sent_bytes < self.limit()
     }
 
     /// Whether the peer takes so little that it must not ask for more.
     pub(super) fn is_clogged(&self) -> bool {
-        self.out.buf.len() - self.written > CLOGGED * self.shared.config.limits.outbox_bytes
+        self.waiting() > CLOGGED * self.shared.config.limits.outbox_bytes
     }
 
     /// Gives back the buffers that a still connection does not need.
@@ -52,8 +63,8 @@ impl Session {
         self.link.mailbox.rest();
     }
 
-    fn limit(&self) -> usize {
-        self.barriers.front().map_or(self.out.buf.len(), |(offset, _)| *offset)
+    fn limit(&self) -> u64 {
+        self.barriers.front().map_or_else(|| self.end(), |(end, _)| *end)
     }
 
     /// Writes without waiting.
@@ -63,8 +74,12 @@ impl Session {
             self.barriers.pop_front();
         }
         let limit = self.limit();
-        while self.written < limit {
-            match socket.try_write(self.out.buf.get(self.written..limit).unwrap_or_default()) {
+        while self.sent_bytes < limit {
+            let first = self.out.first();
+            let length = first.len();
+            let allowed = usize::try_from(limit - self.sent_bytes).unwrap_or(usize::MAX);
+            let end = length.min(self.written.saturating_add(allowed));
+            match socket.try_write(first.get(self.written..end).unwrap_or_default()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     if self.is_clogged() {
@@ -72,7 +87,12 @@ impl Session {
                         self.connection.on_bytes_received(self.now_ms);
                     }
                     self.written += count;
+                    self.sent_bytes += count as u64;
                     self.connection.on_bytes_sent(self.now_ms);
+                    if self.written == length && self.out.has_parts() {
+                        self.out.drop_first();
+                        self.written = 0;
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
@@ -87,10 +107,12 @@ impl Session {
     }
 
     fn tidy(&mut self) {
+        if self.out.has_parts() {
+            return;
+        }
         if self.written == self.out.buf.len() {
             self.written = 0;
             self.out.buf.clear();
-            self.barriers.iter_mut().for_each(|(offset, _)| *offset = 0);
             if !KEEP_BYTES.contains(&self.out.buf.capacity()) {
                 self.out.buf = Vec::new();
             }
@@ -98,7 +120,6 @@ impl Session {
         } else if self.written > CUT_BYTES && self.written * 2 > self.out.buf.len() {
             let cut = std::mem::take(&mut self.written);
             self.out.buf.drain(..cut);
-            self.barriers.iter_mut().for_each(|(offset, _)| *offset -= cut);
         }
     }
 

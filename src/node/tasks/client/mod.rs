@@ -4,6 +4,7 @@
 //! - `login`: who may come in
 //! - `publish`, `repeat`, `settle`: the hot ways in
 //! - `offer`: publishes to exchanges that look for duplicates
+//! - `large`: publishes that are not copied
 //! - `deliver`, `flush`: the hot way out
 //! - `room`: who has to take what came in before more is read
 //! - `block`: what the machine is short of stops publishers
@@ -17,6 +18,7 @@ mod consume;
 mod declare;
 mod deliver;
 mod flush;
+mod large;
 mod login;
 mod offer;
 mod publish;
@@ -58,6 +60,7 @@ const LINGER: Duration = Duration::from_secs(10);
 pub(crate) async fn run(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
     let mut client = Client::new(shared, socket, peer);
     let reason = client.serve().await;
+    client.end_gathering();
     client.session.release().await;
     if client.session.was_closed_by_client {
         client.linger().await;
@@ -111,6 +114,7 @@ impl Client {
             self.session.now_ms = self.session.shared.clock.now_ms();
             self.session.look_for_room();
             self.session.look_at_alarms();
+            self.look_at_gathering();
             self.look_at_blocked_peer().await;
             if self.session.may_read() {
                 self.take_in().await;

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
+use super::large::{Large, Whole};
 use super::replies::is_reply_name;
 use super::room::Full;
 use super::session::{Session, not_open};
 use crate::broker::arguments::type_name;
 use crate::broker::batch::Message;
+use crate::broker::channel::outgoing::Ready;
 use crate::broker::channel::routes::{Place, Route};
 use crate::broker::delay;
 use crate::broker::ids::Target;
 use crate::broker::topology::{self, Gate, RouteError, RouteQuery};
-use crate::node::links::{ShardInput, Waiter};
+use crate::node::links::{ClientLink, ShardInput, Waiter};
 use crate::node::replies::Requester;
+use crate::node::shared::Shared;
 use crate::protocol::error::Refusal;
 use crate::protocol::inbound::Publish;
 use crate::protocol::properties::{self, Edit, Properties};
@@ -217,11 +220,18 @@ impl Session {
         };
         let number = channel.ledger.as_mut().map(|ledger| ledger.publish(route.len() + delays.len()));
         let place = (publish.channel, channel.epoch);
-        for target in delays {
-            self.outgoing.append(place, *target, held.persistent, number, |records| held.put(records));
-        }
-        for target in route {
-            self.outgoing.append(place, *target, message.persistent, number, |records| message.put(records));
+        // A header that was changed is not where the body was gathered.
+        let is_whole = delays.is_empty() && message.header.as_ptr() == publish.header.as_ptr();
+        if is_whole && matches!(self.large, Large::Expected) {
+            self.large = Large::Checked(Whole::of(message, place, route, number));
+        } else {
+            for target in delays {
+                self.outgoing.append(place, *target, held.persistent, number, |records| held.put(records));
+            }
+            for target in route {
+                self.outgoing
+                    .append(place, *target, message.persistent, number, |records| message.put(records));
+            }
         }
         if let Some(full) = reply(requesters, message) {
             self.full.get_or_insert(full);
@@ -263,18 +273,22 @@ impl Session {
 
     /// Hands the open batches to their shards.
     pub(super) fn send_batches(&mut self) {
-        for ready in self.outgoing.take() {
-            let shard = self.shared.shard(ready.target);
-            let waiter = match ready.confirm {
-                Some(confirm) => Waiter::Publisher(Arc::clone(&self.link), confirm),
-                None => Waiter::Nobody,
-            };
-            let bytes = ready.batch.records.len();
-            shard.push_bulk(ShardInput::Publish(ready.target.id, ready.batch, waiter), bytes);
-            if !shard.has_room() {
-                self.full = Some(Full::Shard(ready.target));
-            }
-        }
+        let Self { outgoing, shared, link, full, .. } = self;
+        outgoing.take().for_each(|ready| send(shared, link, full, ready));
+    }
+}
+
+/// Hands one batch to its shard; notes the shard when it is full.
+pub(super) fn send(shared: &Shared, link: &Arc<ClientLink>, full: &mut Option<Full>, ready: Ready) {
+    let shard = shared.shard(ready.target);
+    let waiter = match ready.confirm {
+        Some(confirm) => Waiter::Publisher(Arc::clone(link), confirm),
+        None => Waiter::Nobody,
+    };
+    let bytes = ready.batch.records.len();
+    shard.push_bulk(ShardInput::Publish(ready.target.id, ready.batch, waiter), bytes);
+    if !shard.has_room() {
+        *full = Some(Full::Shard(ready.target));
     }
 }
 

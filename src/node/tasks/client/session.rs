@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::block::Block;
+use super::large::Large;
 use super::repeat::Repeat;
 use super::room::Full;
 use crate::broker::channel::Channel;
 use crate::broker::channel::outgoing::Outgoing;
 use crate::broker::ids::Target;
 use crate::broker::queue::ConsumerId;
+use crate::node::gathering::Charge;
 use crate::node::links::{ClientInput, ClientLink};
 use crate::node::mailbox::Mailbox;
 use crate::node::shared::Shared;
@@ -33,10 +35,12 @@ pub(super) struct Session {
     pub(super) peer: SocketAddr,
     pub(super) connection: Connection,
     pub(super) out: Outbound,
-    /// Bytes of `out` that are with the socket.
+    /// Bytes of what is first in `out` that are with the socket.
     pub(super) written: usize,
-    /// Places in `out` that wait for the topology's log: (offset, index).
-    pub(super) barriers: VecDeque<(usize, u64)>,
+    /// Bytes that were ever given to the socket.
+    pub(super) sent_bytes: u64,
+    /// Places in the output that wait for the topology's log: (bytes since its beginning, index).
+    pub(super) barriers: VecDeque<(u64, u64)>,
     pub(super) channels: Map<u16, Channel>,
     pub(super) epoch: u32,
     /// The channel of each consumer.
@@ -50,6 +54,14 @@ pub(super) struct Session {
     pub(super) repeat_misses: u32,
     /// Reading waits for this one.
     pub(super) full: Option<Full>,
+    /// What becomes of the publish that is handled now.
+    pub(super) large: Large,
+    /// Bytes of large messages handed over since a shard had room.
+    pub(super) handed_bytes: usize,
+    /// What this connection gathers, as the others know it.
+    pub(super) charge: Charge,
+    /// Reading waits until others have handed over what they gather; at this time it is asked again.
+    pub(super) turn_timeout_ms: Option<u64>,
     /// Reading waits for the end of an alarm.
     pub(super) block: Block,
     /// It has, or had, a consumer of replies.
@@ -96,6 +108,7 @@ impl Session {
             connection,
             out: Outbound::new(limits.frame_max),
             written: 0,
+            sent_bytes: 0,
             barriers: VecDeque::new(),
             channels: Map::default(),
             epoch: 0,
@@ -106,6 +119,10 @@ impl Session {
             repeat: None,
             repeat_misses: 0,
             full: None,
+            large: Large::default(),
+            handed_bytes: 0,
+            charge: Charge::default(),
+            turn_timeout_ms: None,
             block: Block::default(),
             takes_replies: false,
             vhost: String::new(),
@@ -130,7 +147,11 @@ impl Session {
 
     /// Whether more bytes may be read.
     pub(super) fn may_read(&self) -> bool {
-        self.full.is_none() && !self.is_blocked() && !self.is_clogged() && self.wants_input()
+        self.full.is_none()
+            && !self.waits_for_turn()
+            && !self.is_blocked()
+            && !self.is_clogged()
+            && self.wants_input()
     }
 
     /// Whether the protocol machine takes inputs.
@@ -150,13 +171,14 @@ impl Session {
             self.look_at_deliveries_ms,
             self.room_timeout_ms(),
             self.block_timeout_ms(),
+            self.turn_timeout_ms,
         ];
         let at_ms = own.into_iter().chain([other_ms]).flatten().min();
         at_ms.map(|at_ms| self.shared.clock.instant_of(at_ms))
     }
 
     pub(super) fn check_time(&mut self) {
-        if self.full.is_some() || self.is_blocked() {
+        if self.full.is_some() || self.is_blocked() || self.waits_for_turn() {
             // It is not read from because of others, so its silence says nothing.
             self.connection.on_bytes_received(self.now_ms);
         }
@@ -228,6 +250,7 @@ impl Session {
         let cause = input.method_id();
         let result = match input {
             Input::Publish(publish) => self.publish(&publish),
+            Input::Gathered(gathered) => self.publish_gathered(*gathered),
             Input::Ack { tag, multiple, .. } => self.ack(number, tag, multiple),
             Input::Nack { tag, multiple, requeue, .. } => self.nack(number, tag, multiple, requeue),
             Input::Reject { tag, requeue, .. } => self.reject(number, tag, requeue),

@@ -62,6 +62,7 @@ impl Shard {
     fn publish(&mut self, id: QueueId, batch: Batch, waiter: Waiter, now_ms: u64) {
         // A queue that was deleted meanwhile takes its messages with it: nobody is owed anything.
         let count = batch.count;
+        self.memory.taken(batch.records.len());
         let command = match waiter {
             Waiter::DeadLetters(_) => Command::EnqueueLetters(batch),
             _ => Command::Enqueue(batch),

@@ -8,12 +8,16 @@ use tokio::sync::oneshot;
 use super::Shard;
 use super::inputs::answer;
 use crate::broker::ids::QueueId;
-use crate::broker::queue::{ChunkWrite, Command, Pressure};
+use crate::broker::queue::{ChunkData, ChunkWrite, Command, Pressure};
 
 /// Queues with less than this in memory are not worth looking at when memory is short.
 const WORTH_BYTES: usize = 16 * 1024;
 /// Queues looked at in one round of spilling.
 const LOOKED_AT_MAX: usize = 256;
+/// What may be in memory above the share while it is being moved out, if the share is not smaller.
+const OVER_BYTES_MAX: usize = 24 * 1024 * 1024;
+/// A batch of so many bytes is one large message.
+const LARGE_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes that wait for the log's sync before publishers are held back.
 const LOGGED_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes on their way to the cold store at a time: they are in memory more than once.
@@ -32,6 +36,8 @@ const CHECKPOINT_ROUND_BYTES: usize = 4 * 1024 * 1024;
 pub(super) struct Memory {
     share_bytes: usize,
     hot_bytes: usize,
+    /// The largest batch since memory was last within the share: another one like it must fit.
+    large_bytes: usize,
     /// Queues worth spilling, by the binary logarithm of what they hold.
     classes: BTreeMap<u32, HashSet<QueueId>>,
     /// Chunks on their way out of memory.
@@ -98,6 +104,7 @@ impl Memory {
         Self {
             share_bytes,
             hot_bytes: 0,
+            large_bytes: 0,
             classes: BTreeMap::new(),
             spilling: 0,
             logged: VecDeque::new(),
@@ -105,6 +112,13 @@ impl Memory {
             forgotten: VecDeque::new(),
             checkpoint: None,
             drain: Drain::default(),
+        }
+    }
+
+    /// A batch came in.
+    pub(super) fn taken(&mut self, bytes: usize) {
+        if bytes >= LARGE_BYTES {
+            self.large_bytes = self.large_bytes.max(bytes);
         }
     }
 
@@ -163,6 +177,11 @@ impl Memory {
         if self.hot_bytes > self.share_bytes / 2 * 3 { Pressure::High } else { Pressure::Normal }
     }
 
+    /// Publishers wait for the disk above this.
+    fn most_bytes(&self) -> usize {
+        self.share_bytes.saturating_add(self.share_bytes.min(OVER_BYTES_MAX))
+    }
+
     fn wanted(&self) -> usize {
         if self.hot_bytes > self.share_bytes { self.hot_bytes - self.share_bytes / 8 * 7 } else { 0 }
     }
@@ -175,6 +194,7 @@ impl Shard {
         let memory = &mut self.memory;
         let over = memory.hot_bytes > memory.share_bytes;
         if !over {
+            memory.large_bytes = 0;
             memory.drain.reset(now_ms);
         }
         let wait_for_consumers = over && memory.drain.is_worth_waiting(now_ms, memory.hot_bytes);
@@ -183,7 +203,8 @@ impl Shard {
         }
         let memory = &self.memory;
         // What cannot be moved out, however much it is, must not hold publishers back for ever.
-        let wait_for_disk = memory.hot_bytes > memory.share_bytes.saturating_mul(2) && memory.spilling > 0;
+        let expected_bytes = memory.hot_bytes.saturating_add(memory.large_bytes);
+        let wait_for_disk = expected_bytes > memory.most_bytes() && memory.spilling > 0;
         let wait_for_log = memory.logged_bytes > LOGGED_BYTES_MAX;
         self.mailbox.set_paused(wait_for_consumers || wait_for_disk || wait_for_log);
     }
@@ -282,7 +303,7 @@ impl Shard {
 }
 
 fn size_of_write(chunk: &ChunkWrite) -> usize {
-    chunk.descriptor.len() + chunk.data.as_ref().map_or(0, Bytes::len)
+    chunk.descriptor.len() + chunk.data.as_ref().map_or(0, ChunkData::length)
 }
 
 /// The class of a queue with so many bytes in memory; none when it is not worth looking at.
