@@ -12,7 +12,7 @@ use super::links::{ClientInput, ClientLink};
 use crate::broker::ids::ConnectionId;
 
 /// A turn ends when nothing has come for so long,
-const STALLED_MS: u64 = 1000;
+const STALLED_MS: u64 = 250;
 /// or when less has come than this, over the whole turn.
 const BYTES_PER_MS_MIN: u64 = 4096;
 
@@ -116,6 +116,11 @@ impl Gathering {
         }
     }
 
+    /// A connection has nothing to read: it does not wait for the turn, and loses it if that lasts.
+    pub(crate) fn step_aside(&self, link: &ClientLink) {
+        self.turns().waiting.retain(|waiting| waiting.id != link.id);
+    }
+
     /// A connection gathers nothing more.
     pub(crate) fn leave(&self, link: &ClientLink) {
         let mut turns = self.turns();
@@ -188,14 +193,17 @@ mod tests {
         assert!(peers.iter().all(|peer| peer.asks(&gathering, 0).is_ok()));
         gathering.set(&mut peers[0].charge, 5 * MIB);
         assert_eq!(peers[1].asks(&gathering, 0), Ok(()));
-        assert_eq!([0, 2, 0].map(|at| peers[at].asks(&gathering, 1)), [Err(1000), Err(1000), Err(1000)]);
+        assert_eq!([0, 2, 0].map(|at| peers[at].asks(&gathering, 1)), [Err(STALLED_MS); 3]);
         gathering.set(&mut peers[1].charge, 8 * MIB);
-        assert_eq!(peers[1].asks(&gathering, 900), Ok(()), "what comes pays for more time");
+        assert_eq!(peers[1].asks(&gathering, STALLED_MS - 10), Ok(()), "what comes pays for more time");
         // It hands its message over and is gone: the one who has waited longest is next.
         gathering.set(&mut peers[1].charge, 3 * MIB);
         gathering.leave(&peers[1].link);
         assert_eq!([0, 1, 2].map(|at| peers[at].was_told()), [true, false, false]);
-        assert_eq!([2, 0].map(|at| peers[at].asks(&gathering, 901)), [Err(1901), Ok(())]);
+        assert_eq!(
+            [2, 0].map(|at| peers[at].asks(&gathering, STALLED_MS - 9)),
+            [Err(2 * STALLED_MS - 9), Ok(())]
+        );
         gathering.set(&mut peers[0].charge, 0);
         assert_eq!([0, 1, 2].map(|at| peers[at].was_told()), [true, false, true], "all may go on");
         assert!(peers.iter().all(|peer| peer.asks(&gathering, 902).is_ok()));
@@ -205,24 +213,28 @@ mod tests {
     fn who_brings_nothing_or_little_loses_the_turn() {
         let gathering = Gathering::new(MIB);
         let (mut slow, other) = (Peer::of(1, 2 * MIB, &gathering), Peer::of(2, 2 * MIB, &gathering));
-        assert_eq!((slow.asks(&gathering, 0), other.asks(&gathering, 10)), (Ok(()), Err(1000)));
-        for now_ms in (100..1000).step_by(100) {
+        assert_eq!((slow.asks(&gathering, 0), other.asks(&gathering, 10)), (Ok(()), Err(STALLED_MS)));
+        for now_ms in (25..STALLED_MS).step_by(25) {
             let bytes = slow.charge.0 + 1;
             gathering.set(&mut slow.charge, bytes);
             assert_eq!(slow.asks(&gathering, now_ms), Ok(()));
         }
-        assert_eq!((slow.asks(&gathering, 1000), other.was_told()), (Err(2000), true));
-        assert_eq!(other.asks(&gathering, 1001), Ok(()));
-        assert_eq!(slow.asks(&gathering, 2100), Ok(()), "the other stands still");
+        assert_eq!((slow.asks(&gathering, STALLED_MS), other.was_told()), (Err(2 * STALLED_MS), true));
+        assert_eq!(other.asks(&gathering, STALLED_MS + 1), Ok(()));
+        assert_eq!(slow.asks(&gathering, 2 * STALLED_MS + 50), Ok(()), "the other stands still");
+        // Who has nothing to read does not stand in the way.
+        assert_eq!(other.asks(&gathering, 2 * STALLED_MS + 60), Err(3 * STALLED_MS + 50));
+        gathering.step_aside(&other.link);
+        assert_eq!(slow.asks(&gathering, 9 * STALLED_MS), Ok(()));
     }
 
     #[test]
     fn who_waits_for_its_shard_keeps_the_turn() {
         let gathering = Gathering::new(MIB);
         let (holder, other) = (Peer::of(1, 2 * MIB, &gathering), Peer::of(2, 2 * MIB, &gathering));
-        assert_eq!((holder.asks(&gathering, 0), other.asks(&gathering, 0)), (Ok(()), Err(1000)));
+        assert_eq!((holder.asks(&gathering, 0), other.asks(&gathering, 0)), (Ok(()), Err(STALLED_MS)));
         gathering.hold(&holder.link);
-        assert_eq!(other.asks(&gathering, 60_000), Err(61_000));
+        assert_eq!(other.asks(&gathering, 60_000), Err(60_000 + STALLED_MS));
         assert_eq!(holder.asks(&gathering, 60_001), Ok(()));
         gathering.hold(&holder.link);
         gathering.leave(&holder.link);

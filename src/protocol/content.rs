@@ -27,12 +27,14 @@ pub const GATHERED_ROOM: usize = 32;
 /// only declares.
 const GROWTH: usize = 8;
 /// Less than this is not worth growing step by step, in bytes.
-const GROWN_FROM: usize = 64 * 1024;
+const GROWN_FROM: usize = 8 * 1024;
 
 /// The contents under way, at most one per channel.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     under_way: BTreeMap<u16, Content>,
+    /// Bytes of bodies under way.
+    body_bytes: usize,
     spare: Vec<u8>,
 }
 
@@ -55,7 +57,8 @@ impl Contents {
 
     /// Forgets what is under way on the channel.
     pub(super) fn drop_channel(&mut self, channel: u16) {
-        self.under_way.remove(&channel);
+        let dropped = self.under_way.remove(&channel).unwrap_or_default();
+        self.body_bytes -= dropped.body_length();
     }
 
     /// # Errors
@@ -147,12 +150,13 @@ impl Contents {
         if !content.is_refused {
             content.grow_for(piece.len());
             content.bytes.extend_from_slice(piece);
+            self.body_bytes += piece.len();
         }
     }
 
-    /// Bytes gathered of contents that are not complete.
-    pub(super) fn bytes(&self) -> usize {
-        self.under_way.values().map(|content| content.bytes.len()).sum()
+    /// Bytes gathered of bodies that are not complete.
+    pub(super) fn body_bytes(&self) -> usize {
+        self.body_bytes
     }
 
     /// Whether header and body are complete.
@@ -168,7 +172,9 @@ impl Contents {
     /// Takes the whole content of the channel out; `old` is one that was taken out before and is read no more.
     pub(super) fn finish(&mut self, channel: u16, old: Content) -> Content {
         self.keep_spare(old);
-        self.under_way.remove(&channel).unwrap_or_default()
+        let whole = self.under_way.remove(&channel).unwrap_or_default();
+        self.body_bytes -= whole.body_length();
+        whole
     }
 
     /// Keeps the memory of a content that is read no more for the next one, unless it is large.
@@ -236,17 +242,15 @@ impl Content {
         self.bytes.reserve_exact(target - self.bytes.len());
     }
 
-    fn is_large(&self) -> bool {
-        self.bytes.len() >= LARGE_BODY_BYTES + GATHERED_ROOM + self.front_length()
-    }
-
-    fn front_length(&self) -> usize {
-        self.exchange_length + self.key_length + self.header_length
+    /// Bytes of the body that are here.
+    fn body_length(&self) -> usize {
+        let front = GATHERED_ROOM + self.exchange_length + self.key_length + self.header_length;
+        self.bytes.len().saturating_sub(front)
     }
 
     /// The publish with all that was gathered for it, if it is large.
     pub(super) fn take_large(&mut self, channel: u16) -> Option<Gathered> {
-        self.is_large().then(|| Gathered { channel, content: std::mem::take(self) })
+        (self.body_length() >= LARGE_BODY_BYTES).then(|| Gathered { channel, content: std::mem::take(self) })
     }
 
     /// The publish, lent out from here.
@@ -301,4 +305,56 @@ fn method_expected() -> (Refusal, MethodId) {
 
 fn unexpected(text: &str, cause: MethodId) -> (Refusal, MethodId) {
     (Refusal::connection(ReplyCode::UnexpectedFrame, text), cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLAIMED: usize = 64 << 20;
+
+    fn contents(body_size: usize) -> Contents {
+        let mut contents = Contents::default();
+        let method = PublishMethod { exchange: b"x", routing_key: b"key", mandatory: true, immediate: false };
+        contents.start(1, &method);
+        let header = [&[0, 60, 0, 0][..], &(body_size as u64).to_be_bytes(), &[0, 0]].concat();
+        assert_eq!(contents.take_header(1, &header, u64::MAX), Ok(None));
+        contents
+    }
+
+    #[test]
+    fn memory_follows_what_has_arrived_and_not_what_was_declared() {
+        let mut contents = contents(CLAIMED);
+        for arrived in (1..).map(|pieces| pieces * 4096).take_while(|arrived| *arrived <= CLAIMED) {
+            contents.append(1, &[7; 4096]);
+            let set_aside = contents.under_way[&1].bytes.capacity();
+            assert!(set_aside <= 8 * arrived.max(GROWN_FROM) + 1024, "{set_aside} for {arrived}");
+            assert_eq!(contents.body_bytes(), arrived);
+        }
+        assert!(contents.is_whole(1));
+        let mut whole = contents.finish(1, Content::default());
+        assert_eq!((contents.body_bytes(), whole.bytes.capacity()), (0, whole.bytes.len()));
+        let gathered = whole.take_large(1).unwrap();
+        let publish = gathered.publish();
+        assert_eq!(
+            (publish.exchange, publish.routing_key, publish.header.len()),
+            (&b"x"[..], &b"key"[..], 14)
+        );
+        assert_eq!((publish.mandatory, publish.body.len(), publish.body[CLAIMED - 1]), (true, CLAIMED, 7));
+        let bytes = gathered.into_bytes();
+        assert!(bytes[GATHERED_ROOM..].starts_with(b"xkey\0\x3c"));
+    }
+
+    #[test]
+    fn what_is_dropped_or_small_is_not_gathered_any_more() {
+        let mut contents = contents(LARGE_BODY_BYTES - 1);
+        contents.append(1, &[7; LARGE_BODY_BYTES - 1]);
+        assert!(contents.finish(1, Content::default()).take_large(1).is_none());
+        let mut contents = self::contents(10);
+        contents.append(1, &[7; 9]);
+        assert_eq!(contents.body_bytes(), 9);
+        contents.drop_channel(1);
+        contents.drop_channel(2);
+        assert_eq!(contents.body_bytes(), 0);
+    }
 }

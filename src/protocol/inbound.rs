@@ -246,10 +246,10 @@ impl Inbound {
         is_expected.then_some(repeated)
     }
 
-    /// Bytes gathered of contents that are not complete.
+    /// Bytes gathered of bodies that are not complete.
     #[must_use]
     pub fn gathered_bytes(&self) -> usize {
-        self.contents.bytes()
+        self.contents.body_bytes()
     }
 
     /// Whether these bytes go on with a publish; false also when they are too few to tell.

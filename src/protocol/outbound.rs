@@ -316,6 +316,32 @@ mod tests {
         frames(&out.buf)
     }
 
+    #[test]
+    fn a_large_body_goes_out_in_frames_between_what_stands_around_it() {
+        for length in [1, 4088, 4089, 300_000, 1_000_000] {
+            let body: Vec<u8> = (0..length).map(|n: u32| n.to_le_bytes()[0]).collect();
+            let mut whole = Outbound::new(4096);
+            let mut parted = Outbound::new(4096);
+            for out in [&mut whole, &mut parted] {
+                out.ack(1, 1, false);
+            }
+            whole.deliver(2, b"t", 1, false, b"", b"q", b"a content header", &body);
+            parted.deliver(2, b"t", 1, false, b"", b"q", b"a content header", &[]);
+            parted.large_body(2, Bytes::from(body));
+            for out in [&mut whole, &mut parted] {
+                out.heartbeat();
+            }
+            let mut written = Vec::new();
+            while parted.has_parts() {
+                assert_eq!(parted.length() + written.len(), whole.length());
+                written.extend_from_slice(parted.first());
+                parted.drop_first();
+            }
+            written.extend_from_slice(parted.first());
+            assert!(written == whole.buf, "a body of {length} bytes goes out as another");
+        }
+    }
+
     fn method_of(frames: &[(u8, Vec<u8>)]) -> AMQPClass {
         assert_eq!(frames[0].0, METHOD);
         method::decode(&frames[0].1).unwrap()

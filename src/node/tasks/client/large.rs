@@ -1,5 +1,8 @@
 //! Large messages: taken over in the memory that they were gathered in, and gathered a few at a time.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use bytes::Bytes;
 
 use super::Client;
@@ -84,7 +87,7 @@ impl Session {
 
 impl Client {
     /// Tells how much this connection gathers, and asks whether it may go on; once for each round.
-    pub(super) fn look_at_gathering(&mut self) {
+    pub(super) async fn look_at_gathering(&mut self) {
         let session = &mut self.session;
         if session.full.is_none() {
             session.handed_bytes = 0;
@@ -93,6 +96,8 @@ impl Client {
         if gathered < LARGE_BODY_BYTES && session.handed_bytes == 0 && session.charge.is_empty() {
             return;
         }
+        // Who has nothing to bring does not stand in line.
+        let has_input = poll_fn(|cx| Poll::Ready(self.socket.poll_read_ready(cx).is_ready())).await;
         let bytes = if gathered < LARGE_BODY_BYTES { 0 } else { gathered } + session.handed_bytes;
         let gathering = &session.shared.gathering;
         gathering.set(&mut session.charge, bytes);
@@ -102,6 +107,9 @@ impl Client {
         } else if session.full.is_some() {
             // It waits for a shard already, and keeps its turn.
             gathering.hold(&session.link);
+            None
+        } else if !has_input {
+            gathering.step_aside(&session.link);
             None
         } else {
             gathering.ask(&session.link, bytes, session.now_ms).err()

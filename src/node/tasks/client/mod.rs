@@ -114,7 +114,7 @@ impl Client {
             self.session.now_ms = self.session.shared.clock.now_ms();
             self.session.look_for_room();
             self.session.look_at_alarms();
-            self.look_at_gathering();
+            self.look_at_gathering().await;
             self.look_at_blocked_peer().await;
             if self.session.may_read() {
                 self.take_in().await;
