@@ -3,6 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::session::Session;
+use crate::broker::channel::Channel;
 use crate::broker::channel::unacked::Verdict;
 use crate::broker::queue;
 use crate::broker::topology::Command;
@@ -38,6 +39,7 @@ impl Session {
         if std::mem::replace(&mut self.released, true) {
             return;
         }
+        self.release_without_consumers();
         let numbers: Vec<_> = self.channels.keys().copied().collect();
         for number in numbers {
             self.release_channel(number).await;
@@ -46,6 +48,22 @@ impl Session {
         let _ = self.shared.apply(Command::DropOwner { owner: self.link.id }).await;
         self.shared.presence.leave(self.link.id);
         self.shared.clients.remove(&self.link.id);
+    }
+}
+
+impl Session {
+    /// Most of very many channels have no consumer: they go all at once, since each end looks at all that are left.
+    fn release_without_consumers(&mut self) {
+        self.hand_over();
+        let is_idle =
+            |channel: &Channel| channel.consumers.iter().next().is_none() && channel.replies.is_none();
+        for channel in self.channels.values_mut().filter(|channel| is_idle(channel)) {
+            channel.unacked.settle_all(Verdict::Fail);
+        }
+        self.send_settled();
+        let before = self.channels.len();
+        self.channels.retain(|_, channel| !is_idle(channel));
+        (self.channels.len()..before).for_each(|_| self.shared.presence.close_channel(self.link.id));
     }
 }
 
