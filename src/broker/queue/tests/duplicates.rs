@@ -246,7 +246,7 @@ fn a_recall_reads_chunks_in_order_and_skips_what_goes_meanwhile() {
             got.push(0);
             loads.clear();
         } else if let Some(first) = loads.pop() {
-            effects.extend(apply(&mut queue, Command::ChunkLoaded(first, cold[&first].clone())));
+            effects.extend(apply(&mut queue, Command::ChunkLoaded(first, cold[&first].whole())));
         }
     }
     let expected: Vec<_> = (1..=3).chain([0]).chain(11..=40).collect();
