@@ -19,21 +19,18 @@ fn numbers_start_at_one_behind_confirm_select() {
     ch.quiet();
 }
 
-// behaviour 132: transactions may be missing altogether, yet not mixed
+// behaviour 132
 #[test]
 fn confirms_and_transactions_exclude_each_other() {
     let conn = Conn::open();
     let ch = conn.channel(1);
     ch.confirm_select().ok();
-    ch.tx_select().send();
-    let refused = ch.method();
-    let close = refused.close();
-    if refused.ids == (20, 40) {
-        let text = "PRECONDITION_FAILED - cannot switch from confirm to tx mode";
-        assert_eq!((close.code, close.ids, &*close.text), (406, (90, 10), text));
-    } else {
-        assert_eq!((close.code, close.ids), (540, (90, 10)), "{close:?}");
-    }
+    let text = "PRECONDITION_FAILED - cannot switch from confirm to tx mode";
+    ch.tx_select().expect_close(406, (90, 10), text);
+    let ch = conn.channel(2);
+    ch.tx_select().ok();
+    let text = "PRECONDITION_FAILED - cannot switch from tx to confirm mode";
+    ch.confirm_select().expect_close(406, (85, 10), text);
 }
 
 // behaviours 133-135

@@ -28,6 +28,7 @@ mod routing;
 mod confirms;
 mod publishing;
 mod reply_to;
+mod transactions;
 
 mod consumer_timeout;
 mod consuming;
@@ -59,3 +60,4 @@ mod repeats;
 mod robustness;
 mod starting;
 mod survive;
+mod transaction_kills;

@@ -119,6 +119,14 @@ impl<'c> Channel<'c> {
         Call::new(self, (90, 10), &[])
     }
 
+    pub(crate) fn tx_commit(self) -> Call<'c> {
+        Call::new(self, (90, 20), &[])
+    }
+
+    pub(crate) fn tx_rollback(self) -> Call<'c> {
+        Call::new(self, (90, 30), &[])
+    }
+
     /// Any method at all, with its fields as octets.
     pub(crate) fn any(self, ids: Ids, fields: &[u8]) -> Call<'c> {
         Call::new(self, ids, &[]).head(|h| h.raw(fields))

@@ -49,6 +49,15 @@ pub struct Message<'a> {
 }
 
 impl Message<'_> {
+    /// The length of this message's record.
+    #[must_use]
+    #[inline]
+    pub fn length(&self) -> usize {
+        let due_length = if self.due_ms.is_some() { 8 } else { 0 };
+        let names = self.exchange.len() + self.routing_key.len();
+        HEAD_LENGTH + due_length + names + self.header.len() + self.body.len()
+    }
+
     /// Appends this message's record.
     #[inline]
     pub fn put(&self, out: &mut Vec<u8>) {
@@ -58,17 +67,6 @@ impl Message<'_> {
         out.extend_from_slice(self.routing_key);
         out.extend_from_slice(self.header);
         out.extend_from_slice(self.body);
-    }
-
-    #[inline]
-    fn length(&self) -> usize {
-        let due_length = if self.due_ms.is_some() { 8 } else { 0 };
-        HEAD_LENGTH
-            + due_length
-            + self.exchange.len()
-            + self.routing_key.len()
-            + self.header.len()
-            + self.body.len()
     }
 
     /// Appends what stands in front of the exchange's name.
@@ -91,6 +89,26 @@ impl Message<'_> {
         if let Some(due_ms) = self.due_ms {
             out.extend_from_slice(&due_ms.to_le_bytes());
         }
+    }
+}
+
+/// Lets the messages of whole records arrive at this time instead; those that expire live as long as they did.
+pub fn restamp(records: &mut [u8], now_ms: u64) {
+    let mut at = 0;
+    while let Some(record) = records.get_mut(at..)
+        && let Some(skimmed) = skim(record)
+    {
+        if let Some(field) = record.get_mut(8..16) {
+            field.copy_from_slice(&now_ms.to_le_bytes());
+        }
+        if skimmed.has_due
+            && let Some((_, rest)) = record.split_first_chunk_mut::<HEAD_LENGTH>()
+            && let Some((due, _)) = rest.split_first_chunk_mut::<8>()
+        {
+            let lives_ms = u64::from_le_bytes(*due).saturating_sub(skimmed.enqueued_ms);
+            *due = now_ms.saturating_add(lives_ms).to_le_bytes();
+        }
+        at += skimmed.length;
     }
 }
 

@@ -72,6 +72,8 @@ pub struct Limits {
     pub outbox_bytes: usize,
     /// Bytes of publishes waiting for one shard before publishers are slowed.
     pub mailbox_bytes: usize,
+    /// Bytes that the open transactions of one connection may hold.
+    pub transaction_bytes_max: usize,
 }
 
 /// What may be in memory.
@@ -247,6 +249,11 @@ impl Check<'_> {
             )?,
             outbox_bytes: self.number("limits.outbox_bytes", raw.outbox_bytes, in_memory)?,
             mailbox_bytes: self.number("limits.mailbox_bytes", raw.mailbox_bytes, 64 << 10..=4 << 30)?,
+            transaction_bytes_max: self.number(
+                "limits.transaction_bytes_max",
+                raw.transaction_bytes_max,
+                64 << 10..=512 << 20,
+            )?,
         })
     }
 

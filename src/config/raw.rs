@@ -60,6 +60,7 @@ pub(super) struct Limits {
     pub message_bytes_max: i64,
     pub outbox_bytes: i64,
     pub mailbox_bytes: i64,
+    pub transaction_bytes_max: i64,
 }
 
 impl Default for Limits {
@@ -73,6 +74,7 @@ impl Default for Limits {
             message_bytes_max: 128 << 20,
             outbox_bytes: 1 << 20,
             mailbox_bytes: 16 << 20,
+            transaction_bytes_max: 64 << 20,
         }
     }
 }

@@ -10,6 +10,8 @@ use super::mailbox::Mailbox;
 use super::offers::{Offer, OfferTicket};
 use crate::broker::batch::Batch;
 use crate::broker::channel::outgoing::Confirm;
+use crate::broker::channel::transaction::Publishes;
+use crate::broker::channel::unacked::{Settled, Verdict};
 use crate::broker::ids::{ConnectionId, QueueId};
 use crate::broker::queue::{self, ConsumerId, ConsumerSpec, Counts, Delivery, GetReply};
 use crate::broker::topology::{self, Outcome, QueueEntry, RecallTo};
@@ -133,6 +135,10 @@ pub(crate) enum ShardInput {
     Recall(QueueId, RecallTo, oneshot::Sender<()>),
     /// A command for a queue, without an answer.
     Command(QueueId, queue::Command),
+    /// Numbers are wanted for messages of a transaction; the transactions task is answered.
+    Reserve(Box<Reserve>),
+    /// Commands for queues, one after the other with nothing in between.
+    Apply(Vec<(QueueId, queue::Command)>),
     /// A queue exists from now on.
     Create(Arc<QueueEntry>),
     /// Queues work by these entries from now on.
@@ -180,6 +186,50 @@ pub(crate) enum MetaInput {
     Synced(u64),
     /// Answers with the log index up to which all rows are with the cold store's writer.
     Checkpoint(oneshot::Sender<u64>),
+}
+
+/// What the transactions task is told.
+#[derive(Debug)]
+pub(crate) enum TransactionInput {
+    /// Everything in here, or nothing; answered when it is safe.
+    Commit(Box<Commit>, oneshot::Sender<Result<(), Refusal>>),
+    /// A shard's answer for a part of a transaction: which transaction, which part.
+    Reserved(u64, usize, Result<Reserved, Refusal>),
+    /// The log is synced up to this index.
+    Synced(u64),
+    /// Answers with the log index up to which the shards were told of all commits.
+    Checkpoint(oneshot::Sender<u64>),
+}
+
+/// A `tx.commit`.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    /// Messages by queue.
+    pub(crate) publishes: Vec<Publishes>,
+    /// Deliveries that end with it.
+    pub(crate) settled: Vec<Settled>,
+}
+
+/// What a transaction needs of one shard.
+#[derive(Debug)]
+pub(crate) struct Reserve {
+    /// Which transaction.
+    pub(crate) transaction: u64,
+    /// Which part of it.
+    pub(crate) part: usize,
+    /// Queues, messages, bytes of their bodies.
+    pub(crate) publishes: Vec<(QueueId, Batch, u64)>,
+    /// What becomes of deliveries of these queues.
+    pub(crate) settled: Vec<(QueueId, Verdict)>,
+}
+
+/// What a shard answers.
+#[derive(Debug, Default)]
+pub(crate) struct Reserved {
+    /// Each queue's messages with their first numbers; none where the queue is gone.
+    pub(crate) numbered: Vec<Vec<(u64, Batch)>>,
+    /// For each settlement whether the log has to know it.
+    pub(crate) are_final: Vec<bool>,
 }
 
 /// A `queue.delete`.

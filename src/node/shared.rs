@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::sync::{Notify, oneshot};
@@ -9,7 +10,7 @@ use tokio::sync::{Notify, oneshot};
 use super::auth::Passwords;
 use super::clock::Clock;
 use super::gathering::Gathering;
-use super::links::{Applied, ClientInput, ClientLink, MetaInput, ShardInput};
+use super::links::{Applied, ClientInput, ClientLink, Commit, MetaInput, ShardInput, TransactionInput};
 use super::mailbox::Mailbox;
 use super::presence::Presence;
 use super::replies::Replies;
@@ -22,6 +23,11 @@ use crate::protocol::reply_code::ReplyCode;
 
 /// The log's number for the topology; queue shards follow from 1 on.
 pub(crate) const META_SHARD: u16 = 0;
+/// The log's number for commits of transactions.
+pub(crate) const TRANSACTIONS_SHARD: u16 = u16::MAX;
+
+/// How long a commit may take while the node stops.
+const STOPPING_COMMIT: Duration = Duration::from_secs(1);
 
 /// A node, for its tasks.
 #[derive(Debug)]
@@ -38,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) shards: Vec<Arc<Mailbox<ShardInput>>>,
     /// Mailbox of the meta task.
     pub(crate) meta: Arc<Mailbox<MetaInput>>,
+    /// Mailbox of the transactions task.
+    pub(crate) transactions: Arc<Mailbox<TransactionInput>>,
     /// The log is synced up to this index of [`META_SHARD`].
     pub(crate) meta_synced: AtomicU64,
     /// Clients that hold replies back until the topology's changes are synced.
@@ -74,6 +82,7 @@ impl Shared {
             topology: RwLock::new(topology),
             shards: (0..shards).map(|_| Arc::new(Mailbox::new(mailbox_bytes))).collect(),
             meta: Arc::new(Mailbox::new(mailbox_bytes)),
+            transactions: Arc::new(Mailbox::new(mailbox_bytes)),
             meta_synced: AtomicU64::new(0),
             meta_waiters: Mutex::default(),
             meta_synced_told: Notify::new(),
@@ -128,6 +137,24 @@ impl Shared {
         let (reply, answer) = oneshot::channel();
         self.meta.push(MetaInput::Apply(Box::new(command), reply));
         answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Commits a transaction: when this returns, all of it is safe and visible.
+    ///
+    /// # Errors
+    /// Why nothing of it took place; 541 when the node is stopping, and nobody knows.
+    pub(crate) async fn commit(&self, commit: Commit) -> Result<(), Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.transactions.push(TransactionInput::Commit(Box::new(commit), reply));
+        let too_late = async {
+            self.stopped().await;
+            tokio::time::sleep(STOPPING_COMMIT).await;
+        };
+        tokio::select! {
+            biased;
+            answer = answer => answer.unwrap_or_else(|_| Err(stopping())),
+            () = too_late => Err(stopping()),
+        }
     }
 
     /// Asks a shard; `None` when the node is stopping.

@@ -13,12 +13,13 @@ use tokio::sync::oneshot;
 use super::auth;
 use super::clock::Clock;
 use super::control::Control;
-use super::links::{MetaInput, ShardInput};
+use super::links::{MetaInput, ShardInput, TransactionInput};
 use super::recover::{Recovered, recover};
-use super::shared::{META_SHARD, Shared};
+use super::shared::{META_SHARD, Shared, TRANSACTIONS_SHARD};
 use super::tasks::cold::ColdThreads;
 use super::tasks::meta::Meta;
 use super::tasks::shard::{Shard, Start};
+use super::tasks::transactions::Transactions;
 use super::tasks::{checkpoint, listener, resources};
 use crate::broker::topology::Command;
 use crate::config::Config;
@@ -150,7 +151,11 @@ impl Node {
             Meta { shared: Arc::clone(&self.shared), log: self.log.clone(), cold, index, checkpoint: None };
         self.supervise("meta", meta.run());
         let last = u16::try_from(self.shared.shards.len()).unwrap_or(u16::MAX);
-        let earlier = indexes.range(last + 1..).map(|(shard, index)| (*shard, *index)).collect();
+        let index = index_of(TRANSACTIONS_SHARD);
+        let transactions = Transactions::new(Arc::clone(&self.shared), self.log.clone(), index);
+        self.supervise("transactions", transactions.run());
+        let earlier =
+            indexes.range(last + 1..TRANSACTIONS_SHARD).map(|(shard, index)| (*shard, *index)).collect();
         let (shared, log) = (Arc::clone(&self.shared), self.log.clone());
         self.supervise("checkpoint", checkpoint::run(shared, log, self.cold.checkpoints(), earlier));
         self.supervise("resources", resources::run(Arc::clone(&self.shared)));
@@ -282,6 +287,10 @@ fn start_log(writer: LogWriter, shared: &Arc<Shared>, failure: &Failure) -> LogH
     let told = Arc::clone(shared);
     let on_synced = move |synced: &[Synced]| {
         for Synced { shard, index } in synced {
+            if *shard == TRANSACTIONS_SHARD {
+                told.transactions.push(TransactionInput::Synced(*index));
+                continue;
+            }
             match shard.checked_sub(1).and_then(|number| told.shards.get(usize::from(number))) {
                 Some(shard) => shard.push(ShardInput::Synced(*index)),
                 None => told.meta.push(MetaInput::Synced(*index)),

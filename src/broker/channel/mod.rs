@@ -4,6 +4,7 @@ pub mod confirm;
 pub mod consumers;
 pub mod outgoing;
 pub mod routes;
+pub mod transaction;
 pub mod unacked;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use super::queue::{ConsumerId, SharedPrefetch};
 use confirm::Ledger;
 use consumers::Consumers;
 use routes::RouteCache;
+use transaction::Transaction;
 use unacked::Unacked;
 
 /// One channel.
@@ -23,6 +25,8 @@ pub struct Channel {
     pub epoch: u32,
     /// Publish numbers, once the channel is in confirm mode.
     pub ledger: Option<Ledger>,
+    /// What was published since the last commit or rollback, once the channel is in transaction mode.
+    pub transaction: Option<Box<Transaction>>,
     /// Routes found before.
     pub routes: RouteCache,
     /// Deliveries that are not settled.

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::broker::ids::Target;
-use crate::broker::queue::{ConsumerId, SeqRange};
+use crate::broker::ids::{QueueId, Target};
+use crate::broker::queue::{Command, ConsumerId, SeqRange};
 
 /// Settled deliveries kept in the list before it is cleaned.
 const SETTLED_MAX: u64 = 1024;
@@ -61,6 +61,21 @@ pub struct Settled {
     pub ranges: Vec<SeqRange>,
 }
 
+impl Settled {
+    /// The queue, and the command for it.
+    #[must_use]
+    pub fn into_command(self) -> (QueueId, Command) {
+        let Source { target, consumer, .. } = self.source;
+        let command = match self.verdict {
+            Verdict::Ack => Command::Ack(consumer, self.ranges),
+            Verdict::Requeue => Command::Requeue(consumer, self.ranges),
+            Verdict::Fail => Command::Fail(consumer, self.ranges),
+            Verdict::Reject => Command::Reject(consumer, self.ranges),
+        };
+        (target.id, command)
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Outstanding {
     tag: u64,
@@ -99,6 +114,8 @@ pub struct Unacked {
     timed_out: u64,
     /// The time of the next deliveries.
     tick: u32,
+    /// Settled in a transaction that is open.
+    uncommitted: Vec<(Outstanding, Verdict)>,
 }
 
 impl Unacked {
@@ -170,7 +187,7 @@ impl Unacked {
             if entry.source() == number && !entry.is(SETTLED | TIMED_OUT) {
                 let taken = *entry;
                 entry.source |= TIMED_OUT;
-                self.note(taken, Verdict::Requeue);
+                self.note::<false>(taken, Verdict::Requeue);
             }
         }
         self.timed_out += before - self.count;
@@ -186,9 +203,44 @@ impl Unacked {
     /// Settles one tag, or all up to it (0: all there are). `None` when the tag is not outstanding; otherwise how
     /// many were settled.
     pub fn settle(&mut self, tag: u64, multiple: bool, verdict: Verdict) -> Option<u64> {
+        self.settle_as::<false>(tag, multiple, verdict)
+    }
+
+    /// The same in a transaction: nothing comes of it before [`Self::commit`].
+    pub fn settle_later(&mut self, tag: u64, multiple: bool, verdict: Verdict) -> Option<u64> {
+        self.settle_as::<true>(tag, multiple, verdict)
+    }
+
+    /// What was settled in the transaction, for the queues, and how many deliveries that is.
+    pub fn commit(&mut self) -> (Vec<Settled>, u64) {
+        let uncommitted = std::mem::take(&mut self.uncommitted);
+        let count = uncommitted.len() as u64;
+        uncommitted.into_iter().for_each(|(entry, verdict)| self.join(entry, verdict));
+        (self.take_settled(), count)
+    }
+
+    /// What was settled in the transaction is outstanding again.
+    pub fn rollback(&mut self) {
+        if self.uncommitted.is_empty() {
+            return;
+        }
+        self.entries.retain(|entry| !entry.is(SETTLED));
+        let back = self.uncommitted.drain(..);
+        self.count += back.len() as u64;
+        self.entries.extend(back.map(|(entry, _)| entry));
+        self.entries.make_contiguous().sort_unstable_by_key(|entry| entry.tag);
+    }
+
+    /// Everything goes back to its queue, what was settled in an open transaction too: the channel ends.
+    pub fn release_all(&mut self) {
+        self.rollback();
+        self.settle_all(Verdict::Fail);
+    }
+
+    fn settle_as<const LATER: bool>(&mut self, tag: u64, multiple: bool, verdict: Verdict) -> Option<u64> {
         let before = self.count;
         if multiple && tag == 0 {
-            self.settle_up_to(u64::MAX, verdict);
+            self.settle_up_to::<LATER>(u64::MAX, verdict);
             return Some(before - self.count);
         }
         let at = self.entries.binary_search_by_key(&tag, |entry| entry.tag).ok()?;
@@ -196,32 +248,32 @@ impl Unacked {
             return None;
         }
         if multiple {
-            self.settle_up_to(tag, verdict);
+            self.settle_up_to::<LATER>(tag, verdict);
         } else {
-            self.settle_at(at, verdict);
+            self.settle_at::<LATER>(at, verdict);
         }
         Some(before - self.count)
     }
 
-    /// Settles everything: the channel ends.
+    /// Settles everything that is outstanding.
     pub fn settle_all(&mut self, verdict: Verdict) -> u64 {
         let before = self.count;
-        self.settle_up_to(u64::MAX, verdict);
+        self.settle_up_to::<false>(u64::MAX, verdict);
         before
     }
 
-    fn settle_up_to(&mut self, tag: u64, verdict: Verdict) {
+    fn settle_up_to<const LATER: bool>(&mut self, tag: u64, verdict: Verdict) {
         while let Some(entry) = self.entries.front().copied().filter(|entry| entry.tag <= tag) {
             self.entries.pop_front();
-            self.settle_entry(entry, verdict);
+            self.settle_entry::<LATER>(entry, verdict);
         }
     }
 
-    fn settle_at(&mut self, at: usize, verdict: Verdict) {
+    fn settle_at<const LATER: bool>(&mut self, at: usize, verdict: Verdict) {
         if let Some(entry) = self.entries.get_mut(at) {
             let before = *entry;
             entry.source |= SETTLED;
-            self.settle_entry(before, verdict);
+            self.settle_entry::<LATER>(before, verdict);
         }
         while self.entries.front().is_some_and(|entry| entry.is(SETTLED)) {
             self.entries.pop_front();
@@ -233,16 +285,25 @@ impl Unacked {
     }
 
     #[inline]
-    fn settle_entry(&mut self, entry: Outstanding, verdict: Verdict) {
+    fn settle_entry<const LATER: bool>(&mut self, entry: Outstanding, verdict: Verdict) {
         if !entry.is(SETTLED | TIMED_OUT) {
-            self.note(entry, verdict);
+            self.note::<LATER>(entry, verdict);
         } else if !entry.is(SETTLED) {
             self.timed_out -= 1;
         }
     }
 
-    fn note(&mut self, entry: Outstanding, verdict: Verdict) {
+    #[inline]
+    fn note<const LATER: bool>(&mut self, entry: Outstanding, verdict: Verdict) {
         self.count -= 1;
+        if LATER {
+            self.uncommitted.push((entry, verdict));
+        } else {
+            self.join(entry, verdict);
+        }
+    }
+
+    fn join(&mut self, entry: Outstanding, verdict: Verdict) {
         let Some(source) = self.sources.get(entry.source()).copied() else { return };
         // A queue must get its settlements in their order: what frees a place may let a message overtake.
         let mut open = self.settled.iter_mut().rev().take(LOOKED_AT_MAX);
@@ -258,7 +319,7 @@ impl Unacked {
 
     /// What was settled since the last call, for the queues.
     pub fn take_settled(&mut self) -> Vec<Settled> {
-        if self.entries.is_empty() {
+        if self.entries.is_empty() && self.uncommitted.is_empty() {
             self.sources.clear();
         }
         std::mem::take(&mut self.settled)
@@ -278,7 +339,6 @@ fn tick_of(now_ms: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::ids::QueueId;
 
     fn source_of(consumer: ConsumerId) -> Source {
         let target = Target { id: QueueId(1), shard: 0, durable: true };
@@ -363,6 +423,51 @@ mod tests {
         assert_eq!(ranges(&mut unacked), [(Verdict::Reject, vec![(300, 1)])]);
         assert_eq!((unacked.count(), unacked.timed_out), (0, 0));
         assert_eq!(unacked.settle_all(Verdict::Requeue), 0);
+    }
+
+    #[test]
+    fn what_a_transaction_settled_counts_when_it_is_committed() {
+        let mut unacked = unacked(4);
+        assert_eq!(unacked.settle_later(2, false, Verdict::Reject), Some(1));
+        assert_eq!(unacked.settle_later(3, true, Verdict::Ack), Some(2));
+        assert_eq!((unacked.count(), unacked.has_settled()), (1, false));
+        for tag in 1..=3 {
+            assert_eq!(unacked.settle_later(tag, false, Verdict::Ack), None, "tag {tag}");
+        }
+        let (settled, count) = unacked.commit();
+        let settled: Vec<_> = settled.into_iter().map(|settled| (settled.verdict, settled.ranges)).collect();
+        assert_eq!(settled, [(Verdict::Reject, vec![(101, 1)]), (Verdict::Ack, vec![(100, 1), (102, 1)])]);
+        assert_eq!((count, unacked.commit().0), (3, vec![]));
+    }
+
+    #[test]
+    fn after_a_rollback_everything_is_outstanding_again_in_its_order() {
+        let mut unacked = unacked(6);
+        assert_eq!(unacked.settle(3, false, Verdict::Ack), Some(1));
+        unacked.take_settled();
+        assert_eq!(unacked.settle_later(5, false, Verdict::Ack), Some(1));
+        assert_eq!(unacked.settle_later(2, true, Verdict::Reject), Some(2));
+        unacked.rollback();
+        assert_eq!((unacked.count(), unacked.commit().1), (5, 0));
+        assert_eq!(unacked.settle(3, false, Verdict::Ack), None, "that was no part of the transaction");
+        assert_eq!(unacked.settle(6, true, Verdict::Ack), Some(5));
+        assert_eq!(ranges(&mut unacked), [(Verdict::Ack, vec![(100, 2), (103, 3)])]);
+    }
+
+    #[test]
+    fn sources_are_kept_as_long_as_a_transaction_needs_them() {
+        let mut unacked = unacked(1);
+        assert_eq!(unacked.settle_later(1, false, Verdict::Ack), Some(1));
+        assert!(unacked.take_settled().is_empty());
+        assert_eq!(unacked.commit().0[0].ranges, [(100, 1)]);
+    }
+
+    #[test]
+    fn the_end_of_a_channel_gives_back_what_its_transaction_settled() {
+        let mut unacked = unacked(3);
+        assert_eq!(unacked.settle_later(2, false, Verdict::Ack), Some(1));
+        unacked.release_all();
+        assert_eq!(ranges(&mut unacked), [(Verdict::Fail, vec![(100, 3)])]);
     }
 
     #[test]

@@ -63,6 +63,7 @@ impl Source for Ahead<'_> {
 struct Returned<'q> {
     segment: &'q Segment,
     returned: &'q mut BTreeSet<u64>,
+    late: &'q mut BTreeSet<u64>,
     due: &'q mut Dues,
     moved: Moved,
 }
@@ -79,7 +80,8 @@ impl Source for Returned<'_> {
         self.returned.pop_first();
         self.moved.note(offset, length);
         let returns = told_returns(self.segment, seq);
-        Some((Entry { seq, offset, redelivered: true, returns }, length))
+        let redelivered = !self.late.remove(&seq);
+        Some((Entry { seq, offset, redelivered, returns }, length))
     }
 }
 
@@ -182,8 +184,8 @@ impl Queue {
             self.messages.lanes.get_mut(at.lane).cursor = cursor;
             moved
         } else {
-            let (returned, due) = (&mut self.returned, &mut self.due);
-            let mut run = Returned { segment, returned, due, moved: Moved::default() };
+            let (returned, late, due) = (&mut self.returned, &mut self.late, &mut self.due);
+            let mut run = Returned { segment, returned, late, due, moved: Moved::default() };
             self.consumers.serve(&mut run, hint, served);
             run.moved
         };
@@ -274,7 +276,7 @@ impl Queue {
         if !was_returned {
             lane.cursor = seq + 1;
         }
-        let redelivered = was_returned || seq < lane.redelivered_below;
+        let redelivered = was_returned && !self.late.remove(&seq) || seq < lane.redelivered_below;
         self.ready -= 1;
         self.unacked += 1;
         if no_ack {

@@ -81,6 +81,36 @@ impl Queue {
         log.into()
     }
 
+    /// Notes the ids of messages that a transaction brings, from this number on; gives the numbers of those that came
+    /// before.
+    pub(super) fn note_ids_of(
+        &mut self,
+        first: u64,
+        batch: &Batch,
+        now_ms: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Vec<u64> {
+        let Self { options, seen, .. } = self;
+        let (Some(wanted), Some(seen)) = (&options.deduplication, seen) else { return Vec::new() };
+        let (mut log, mut repeated) = (Vec::new(), Vec::new());
+        let (mut records, mut seq): (&[u8], _) = (&batch.records, first);
+        while let Some((message, length)) = batch::read(records) {
+            let headers = Properties::parse(message.header).ok().and_then(|properties| properties.headers);
+            match wanted.id(headers) {
+                Some(id) if seen.has(&id, now_ms) => repeated.push(seq),
+                Some(id) => {
+                    let is_durable = options.durable && message.persistent;
+                    seen.note(id, wanted.until_ms(headers, now_ms), is_durable, &mut log);
+                }
+                None => {}
+            }
+            records = records.get(length..).unwrap_or_default();
+            seq += 1;
+        }
+        self.log_ids(log, effects);
+        repeated
+    }
+
     /// Notes an id for an owner that looks for duplicates itself.
     pub(super) fn note_id(&mut self, id: Id, until_ms: u64, is_durable: bool, effects: &mut Vec<Effect>) {
         let Some(seen) = &mut self.seen else { return };

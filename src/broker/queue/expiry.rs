@@ -121,6 +121,7 @@ impl Queue {
         }
         self.count_body(seq, false);
         self.returned.remove(&seq);
+        self.late.remove(&seq);
         self.ready -= 1;
         if self.options.dead_letters {
             self.taken.insert(seq);

@@ -38,6 +38,15 @@ impl Queue {
     }
 }
 
+/// A batch for each priority, in the order of the messages; a batch of one priority as it is.
+pub(super) fn cut_by_level(batch: &Batch, max: u8) -> Vec<(u8, Batch)> {
+    let parts = parts_of(batch, max);
+    match parts.as_slice() {
+        [only] => vec![(only.priority, batch.clone())],
+        parts => cut(batch, max, parts),
+    }
+}
+
 /// How much a batch has of each priority that is in it.
 fn parts_of(batch: &Batch, max: u8) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::with_capacity(1);

@@ -57,7 +57,7 @@ impl Limits {
     }
 
     #[inline]
-    fn exceeded_by(&self, ready: u64, bytes: u64) -> bool {
+    pub(super) fn exceeded_by(&self, ready: u64, bytes: u64) -> bool {
         ready > self.length || bytes > self.bytes
     }
 
@@ -93,7 +93,7 @@ impl Queue {
     /// Takes from a batch the first messages that all fit, or all do not.
     fn split_run(&self, rest: &mut Batch) -> (Batch, bool) {
         let (mut run, mut at, mut first) = (Batch::default(), 0, None);
-        let (mut ready, mut bytes) = (self.limited(), self.limits.ready_bytes);
+        let (mut ready, mut bytes) = self.taken_places();
         while let Some(record) = rest.records.get(at..)
             && let Some(skimmed) = batch::skim(record)
         {

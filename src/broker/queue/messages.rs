@@ -27,14 +27,41 @@ impl Messages {
     /// Takes a batch into a lane; `passing` when its messages are likely to leave at once, so that a copy is wasted.
     pub(super) fn push(&mut self, lane: usize, batch: &Batch, passing: bool) -> u64 {
         let it = self.lanes.get_mut(lane);
-        let (first, length) = (it.next_seq, batch.records.len());
+        let first = it.next_seq;
         it.next_seq += u64::from(batch.count);
+        self.put_last(lane, first, batch, passing);
+        first
+    }
+
+    /// Takes a batch in at numbers that were set aside for it before.
+    pub(super) fn fill(&mut self, first: u64, batch: &Batch, passing: bool) {
+        let lane = self.lanes.make(first);
+        if self.lane(lane).segments.back().is_some_and(|last| last.end() > first) {
+            self.drop_empty_last(lane);
+        }
+        let index = self.lane(lane).position_from(first);
+        if index == self.lane(lane).segments.len() {
+            return self.put_last(lane, first, batch, passing);
+        }
+        // Others came in behind it meanwhile: it gets a segment of its own in front of theirs.
+        let records =
+            if batch.is_loose { Bytes::copy_from_slice(&batch.records) } else { batch.records.clone() };
+        let segment = Segment::adopt(first, records, batch.count);
+        self.alive += u64::from(batch.count);
+        self.hot_bytes += segment.hot_bytes();
+        self.lanes.get_mut(lane).segments.insert(index, segment);
+    }
+
+    #[inline]
+    fn put_last(&mut self, lane: usize, first: u64, batch: &Batch, passing: bool) {
+        let length = batch.records.len();
         self.alive += u64::from(batch.count);
         if length >= ADOPT_BYTES && !batch.is_loose || passing && length >= PASS_BYTES {
             self.seal_last(lane);
             self.add(lane, Segment::adopt(first, batch.records.clone(), batch.count));
         } else {
-            if !it.segments.back().is_some_and(|last| last.takes(length) && last.end() == first) {
+            let last = self.lane(lane).segments.back();
+            if !last.is_some_and(|last| last.takes(length) && last.end() == first) {
                 self.seal_last(lane);
                 self.lanes.get_mut(lane).segments.push_back(Segment::open(first));
             }
@@ -42,8 +69,8 @@ impl Messages {
             self.change(At { lane, index }, |segment| segment.append(&batch.records));
         }
         let end = self.lane(lane).segments.back().map(Segment::end);
-        debug_assert_eq!(end, Some(self.lane(lane).next_seq), "a batch has as many records as it says");
-        first
+        let expected = first + u64::from(batch.count);
+        debug_assert_eq!(end, Some(expected), "a batch has as many records as it says");
     }
 
     /// Takes logged messages in at their numbers, which no segment has and need not be the highest so far. Segments

@@ -22,6 +22,7 @@
 //! - `recall`: messages that are handed out once more
 //! - `limits`, `lengths`: how many messages and bytes may be ready
 //! - `live`: options that change while it works, and large work in steps
+//! - `reservation`: numbers for the messages of a transaction that is not decided yet
 
 mod bits;
 mod chunk;
@@ -41,6 +42,7 @@ mod order;
 mod prefetch;
 mod recall;
 mod recovery;
+mod reservation;
 mod retries;
 mod returns;
 mod row;
@@ -68,6 +70,7 @@ use dues::Dues;
 use limits::Limits;
 use messages::Messages;
 use recall::Recall;
+use reservation::Reservation;
 use retries::Retries;
 use segment::Stored;
 
@@ -120,6 +123,10 @@ pub enum Command {
     NoteId(Id, u64, bool),
     /// Everything ready is asked for once more, under this number.
     Recall(u64),
+    /// The messages arrive that [`Queue::reserve`] gave this first number to; the log has them.
+    Fill(u64, Batch),
+    /// The messages with this first number will not come.
+    Release(u64),
     /// Deliveries are done with.
     Ack(ConsumerId, Vec<SeqRange>),
     /// Deliveries were given back, and are ready again, at their old place.
@@ -167,6 +174,10 @@ pub struct Queue {
     consumers: consumers::Consumers,
     /// Ready again, by number.
     returned: BTreeSet<u64>,
+    /// Those of `returned` that were never delivered: they came when others behind them had been.
+    late: BTreeSet<u64>,
+    /// Numbers of messages that may still come.
+    reserved: Vec<Reservation>,
     /// Out of turn: on their way to the dead-letter exchange, or about to be; or waiting for a retry.
     taken: BTreeSet<u64>,
     retries: Retries,
@@ -326,6 +337,8 @@ impl Queue {
     fn carry_out(&mut self, command: Command, now_ms: u64, effects: &mut Vec<Effect>) {
         match command {
             Command::Enqueue(_) | Command::EnqueueLetters(_) | Command::Tick => {}
+            Command::Fill(first, batch) => self.fill(first, &batch, now_ms, effects),
+            Command::Release(first) => drop(self.take_reservation(first)),
             Command::Ack(consumer, ranges) => self.ack(consumer, &ranges),
             Command::Requeue(consumer, ranges) => {
                 self.requeue(consumer, &ranges, (Cause::Returned, now_ms), effects);

@@ -35,7 +35,7 @@ impl Queue {
             return;
         }
         let lane = self.messages.lanes.make(first);
-        let is_stored = first < self.messages.lanes.get(lane).stored_below;
+        let is_stored = first < self.messages.lanes.get(lane).stored_below && !self.is_reserved(first);
         if is_stored || self.messages.position(first).is_some() {
             return;
         }
@@ -93,6 +93,7 @@ impl Queue {
     /// Ends the replay. After a crash nobody knows what was delivered, so everything may have been.
     pub fn recovered(&mut self, delivered_below: Option<&[u64]>, due_far_ms: Option<u64>, now_ms: u64) {
         self.messages.seal_all();
+        self.reserved.clear();
         self.count_all();
         self.mark_delivered(delivered_below);
         self.restore_retries(now_ms);

@@ -4,30 +4,39 @@
 //! - version 2: as version 1, then ids that came lately (`broker::deduplication`)
 //! - version 3, for lanes: where new lanes begin to count u64, how many lanes u16, then for each the same as in version 1
 //! - version 4: as version 3, then ids that came lately
+//! - with 128 added to the version: in front of the ids how many runs of numbers were set aside u32, and first u64 and
+//!   count u64 of each
 
 use super::Queue;
 use super::lanes::Lane;
+use super::reservation;
 
 const VERSION_1: u8 = 1;
 const VERSION_2: u8 = 2;
 const VERSION_3: u8 = 3;
 const VERSION_4: u8 = 4;
+/// In the version: numbers of messages that may still come follow.
+const WITH_RESERVED: u8 = 0x80;
 
 impl Queue {
     /// What is true of the queue beside its messages and ids.
     #[must_use]
     pub fn row(&self) -> Vec<u8> {
         let lanes = &self.messages.lanes;
-        let has_ids = self.seen.is_some();
-        if !lanes.is_split() {
-            let mut row = vec![if has_ids { VERSION_2 } else { VERSION_1 }];
-            put_lane(lanes.get(0), &mut row);
-            return row;
+        let with_ids = u8::from(self.seen.is_some());
+        let with_reserved = if self.reserved.is_empty() { 0 } else { WITH_RESERVED };
+        let mut row = Vec::new();
+        if lanes.is_split() {
+            row.push((VERSION_3 + with_ids) | with_reserved);
+            row.extend_from_slice(&lanes.floor().to_le_bytes());
+            row.extend_from_slice(&u16::try_from(lanes.count()).unwrap_or(u16::MAX).to_le_bytes());
+        } else {
+            row.push((VERSION_1 + with_ids) | with_reserved);
         }
-        let mut row = vec![if has_ids { VERSION_4 } else { VERSION_3 }];
-        row.extend_from_slice(&lanes.floor().to_le_bytes());
-        row.extend_from_slice(&u16::try_from(lanes.count()).unwrap_or(u16::MAX).to_le_bytes());
         lanes.iter().for_each(|lane| put_lane(lane, &mut row));
+        if !self.reserved.is_empty() {
+            reservation::put(&self.reserved, &mut row);
+        }
         row
     }
 
@@ -42,7 +51,8 @@ impl Queue {
     /// Takes the queue's row. `None` when it is not one.
     pub fn restore_row(&mut self, row: &[u8]) -> Option<()> {
         let (version, mut row) = row.split_first()?;
-        match *version {
+        let (version, has_reserved) = (*version & !WITH_RESERVED, *version & WITH_RESERVED != 0);
+        match version {
             VERSION_1 | VERSION_2 => {
                 let (next_seq, delivered) = (take(&mut row)?, take(&mut row)?);
                 restore_lane(self.messages.lanes.get_mut(0), next_seq, delivered);
@@ -50,7 +60,10 @@ impl Queue {
             VERSION_3 | VERSION_4 => self.restore_lanes(&mut row)?,
             _ => return None,
         }
-        if matches!(*version, VERSION_2 | VERSION_4) { self.replay_ids(row) } else { Some(()) }
+        if has_reserved {
+            self.reserved = reservation::take(&mut row)?;
+        }
+        if matches!(version, VERSION_2 | VERSION_4) { self.replay_ids(row) } else { Some(()) }
     }
 
     fn restore_lanes(&mut self, row: &mut &[u8]) -> Option<()> {

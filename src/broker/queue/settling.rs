@@ -118,6 +118,7 @@ impl Queue {
         for seq in std::mem::take(&mut self.returned) {
             self.ready -= self.messages.settle(seq, seq + 1);
         }
+        self.late.clear();
         (0..self.messages.lanes.count()).for_each(|lane| self.purge_lane(lane));
         self.limits.ready_bytes = 0;
         self.due.clear();

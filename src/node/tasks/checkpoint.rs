@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::cold::CheckpointLink;
-use crate::node::links::{MetaInput, ShardInput};
-use crate::node::shared::{META_SHARD, Shared};
+use crate::node::links::{MetaInput, ShardInput, TransactionInput};
+use crate::node::shared::{META_SHARD, Shared, TRANSACTIONS_SHARD};
 use crate::storage::{LogHandle, Synced};
 
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -41,6 +41,11 @@ pub(crate) async fn checkpoint(
     shared.meta.push(MetaInput::Checkpoint(reply));
     let Ok(index) = answer.await else { return false };
     applied.push((META_SHARD, index));
+    // Before the shards are asked: what they were told until then is in the cold store afterwards.
+    let (reply, answer) = oneshot::channel();
+    shared.transactions.push(TransactionInput::Checkpoint(reply));
+    let Ok(index) = answer.await else { return false };
+    applied.push((TRANSACTIONS_SHARD, index));
     for (number, shard) in (1u16..).zip(&shared.shards) {
         let (reply, answer) = oneshot::channel();
         shard.push(ShardInput::Checkpoint(reply));

@@ -4,6 +4,7 @@
 //! - [`client`]: one task for each connection
 //! - [`shard`]: a few tasks that own all queues
 //! - [`meta`]: one task that owns the topology's changes
+//! - [`transactions`]: one task that makes commits atomic
 //! - [`cold`]: the threads of the cold store
 //! - [`checkpoint`]: keeps the log within its budget
 //! - [`resources`]: watches memory and disk
@@ -17,3 +18,4 @@ pub(crate) mod listener;
 pub(crate) mod meta;
 pub(crate) mod resources;
 pub(crate) mod shard;
+pub(crate) mod transactions;

@@ -26,7 +26,7 @@ impl World {
             for segment in &lane.segments {
                 assert!(segment.first >= end, "segments are in order");
                 assert_eq!(segment.alive().count(), segment.alive as usize);
-                let is_last = segment.end() >= lane.next_seq;
+                let is_last = lane.segments.back().is_some_and(|last| last.first == segment.first);
                 assert!(
                     segment.alive > 0 || is_last && segment.is_open(),
                     "no segment without messages is kept"
@@ -53,6 +53,7 @@ impl World {
                 .iter()
                 .all(|seq| *seq < queue.messages.cursor(*seq) && queue.messages.is_alive(*seq))
         );
+        assert!(queue.late.is_subset(&queue.returned));
         assert!(queue.taken.iter().all(|seq| queue.messages.is_alive(*seq) && !queue.is_ready(*seq)));
         let limited = self.was_limited;
         // One dropped while it was not in memory leaves its due time behind.

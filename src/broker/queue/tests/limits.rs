@@ -17,7 +17,7 @@ impl World {
         ready.fold((0, 0), |(count, bytes), told| (count + 1, bytes + body_length(&told.record)))
     }
 
-    fn exceeds(&self, (count, bytes): (u64, u64)) -> bool {
+    pub(super) fn exceeds(&self, (count, bytes): (u64, u64)) -> bool {
         self.options.max_length.is_some_and(|max| count > max)
             || self.options.max_length_bytes.is_some_and(|max| bytes > max)
     }

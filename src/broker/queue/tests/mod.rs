@@ -7,6 +7,7 @@
 //! - `duplicates`: messages that came before, and recalls
 //! - `returns`, `retries`: delivery limits, and delays before the next delivery
 //! - `priorities`: one lane for each
+//! - `reservation`: messages of transactions
 //! - `recovery`: crashes in the middle of random histories
 
 mod arguments;
@@ -21,6 +22,7 @@ mod live;
 mod model;
 mod priorities;
 mod recovery;
+mod reservation;
 mod retries;
 mod returns;
 mod settling;

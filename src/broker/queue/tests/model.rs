@@ -41,6 +41,16 @@ pub(super) enum Step {
     Purge,
     LettersArrive(usize),
     Credit(usize, u64),
+    Reserve {
+        count: usize,
+        size: usize,
+        persistent: u8,
+        after_ms: Option<u64>,
+        priorities: u32,
+    },
+    Decide(usize),
+    Fill,
+    Release(usize),
     Pass(u64),
     Spill(usize),
     Stored(usize),
@@ -77,6 +87,13 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => prop::bool::weighted(0.3).prop_map(|purge| if purge { Step::Purge } else { Step::Get }),
         3 => (1usize..4).prop_map(Step::LettersArrive),
         2 => (any::<usize>(), 1u64..9000).prop_map(|(pick, bytes)| Step::Credit(pick, bytes)),
+        3 => (1usize..6, 0usize..200, any::<u8>(), prop::option::weighted(0.2, 0u64..300), prop_oneof![Just(0), any::<u32>()])
+            .prop_map(|(count, size, persistent, after_ms, priorities)| {
+                Step::Reserve { count, size, persistent, after_ms, priorities }
+            }),
+        3 => any::<usize>().prop_map(Step::Decide),
+        3 => Just(Step::Fill),
+        1 => any::<usize>().prop_map(Step::Release),
         4 => prop_oneof![3 => 0u64..120, 1 => 100_000u64..700_000].prop_map(Step::Pass),
         3 => prop_oneof![1usize..50_000, Just(usize::MAX)].prop_map(Step::Spill),
         4 => (1usize..5).prop_map(Step::Stored),
@@ -163,6 +180,12 @@ impl World {
             Step::Credit(pick, bytes) if !self.specs.is_empty() => {
                 self.apply(Command::Credit(self.pick(pick), bytes));
             }
+            Step::Reserve { count, size, persistent, after_ms, priorities } => {
+                self.reserve_some((count, size), persistent, after_ms, priorities);
+            }
+            Step::Decide(pick) => self.decide(pick),
+            Step::Fill => drop(self.fill()),
+            Step::Release(pick) => self.release(pick),
             Step::Pass(time_ms) => self.pass(time_ms),
             Step::Spill(wanted) => {
                 let pressure = if wanted % 2 == 0 { Pressure::Normal } else { Pressure::High };
@@ -170,7 +193,10 @@ impl World {
             }
             Step::Stored(count) => self.stored(count),
             Step::Load => drop(self.load() || self.load_due()),
-            Step::BeginCheckpoint if self.options.durable => *covered = Some(self.events.len()),
+            Step::BeginCheckpoint if self.options.durable => {
+                *covered = Some(self.events.len());
+                self.transactions.begin_checkpoint();
+            }
             Step::Checkpoint if self.options.durable => {
                 self.checkpoint(covered.take().unwrap_or(self.events.len()));
             }
@@ -197,19 +223,14 @@ impl World {
         after_ms: Option<u64>,
         priorities: u32,
     ) {
-        let priority = |at: u8| [0, 0, 1, 2, 5, 9, 200, 255][(priorities >> (3 * at) & 7) as usize];
-        let (now_ms, seed) = (self.now_ms, self.model.len() % 200);
-        let bodies: Vec<_> = (0..count).map(|at| vec![u8::try_from(seed + at).unwrap(); size + at]).collect();
-        let messages: Vec<_> = (0..8u8)
-            .zip(&bodies)
-            .map(|(at, body)| Message {
-                persistent: persistent >> at & 1 == 1,
-                priority: priority(at),
-                due_ms: after_ms.filter(|_| at % 2 == 0).map(|after_ms| now_ms + after_ms),
-                ..message(body, now_ms)
-            })
-            .collect();
-        self.publish(&messages);
+        let (now_ms, bodies) = (self.now_ms, self.some_bodies(count, size));
+        self.publish(&some_messages(&bodies, persistent, after_ms, priorities, now_ms));
+    }
+
+    /// Bodies that differ from those around them.
+    pub(super) fn some_bodies(&self, count: usize, size: usize) -> Vec<Vec<u8>> {
+        let seed = self.model.len() % 200;
+        (0..count).map(|at| vec![u8::try_from(seed + at).unwrap(); size + at]).collect()
     }
 
     fn settle_some(&mut self, pick: usize, from: usize, count: usize, verdict: Verdict) {
@@ -228,6 +249,7 @@ impl World {
 
     /// Lets everything that is under way arrive.
     pub(super) fn come_to_rest(&mut self) {
+        self.end_transactions();
         self.stored(usize::MAX);
         self.load_all();
         // What is behind a head that was dropped instead of read, or too much for a step, has its turn later.
@@ -263,6 +285,23 @@ impl World {
         assert_eq!((self.queue.messages.alive, self.seqs(State::Ready)), (0, vec![]));
         assert!(self.cold.is_empty(), "every chunk is forgotten");
     }
+}
+
+pub(super) fn some_messages(
+    bodies: &[Vec<u8>],
+    persistent: u8,
+    after_ms: Option<u64>,
+    priorities: u32,
+    now_ms: u64,
+) -> Vec<Message<'_>> {
+    let priority = |at: u8| [0, 0, 1, 2, 5, 9, 200, 255][(priorities >> (3 * at) & 7) as usize];
+    let messages = (0..8u8).zip(bodies).map(|(at, body)| Message {
+        persistent: persistent >> at & 1 == 1,
+        priority: priority(at),
+        due_ms: after_ms.filter(|_| at % 2 == 0).map(|after_ms| now_ms + after_ms),
+        ..message(body, now_ms)
+    });
+    messages.collect()
 }
 
 proptest! {

@@ -17,6 +17,8 @@ struct Disk {
     log: Vec<Event>,
     /// How much of the log the cold store covers.
     applied: usize,
+    /// How many of the log's transactions it covers.
+    transactions: usize,
     row: Option<Vec<u8>>,
     chunks: BTreeMap<u64, ChunkWrite>,
     dues: std::collections::BTreeSet<(u64, u64)>,
@@ -28,15 +30,17 @@ impl Disk {
     fn crash(before: &Self, events: &[Event], flushed: usize, some: u64) -> Self {
         let mut disk = before.clone();
         let offset = disk.log.len();
+        let earlier = disk.log.iter().filter(|event| matches!(event, Event::Transaction(..))).count();
         let flushed = &events[..flushed.min(events.len())];
         let last = flushed.iter().rposition(|event| matches!(event, Event::Checkpoint(..))).unwrap_or(0);
         for (at, event) in flushed.iter().enumerate() {
             match event {
                 Event::Chunk(write) => disk.write(write),
-                Event::Checkpoint(row, writes, covered) => {
+                Event::Checkpoint(row, writes, covered, filled) => {
                     disk.row = Some(row.clone());
                     writes.iter().for_each(|write| disk.write(write));
                     disk.applied = offset + covered;
+                    disk.transactions = earlier + filled;
                 }
                 Event::Forget(first) if at < last || some >> (at % 64) & 1 == 1 => {
                     disk.chunks.remove(first);
@@ -45,7 +49,8 @@ impl Disk {
                 | Event::Enqueue(..)
                 | Event::Settle(_)
                 | Event::Returns(_)
-                | Event::Retries(_) => {}
+                | Event::Retries(_)
+                | Event::Transaction(..) => {}
             }
         }
         disk.log.extend_from_slice(events);
@@ -78,7 +83,7 @@ impl Disk {
         for (first, chunk) in &self.chunks {
             queue.restore_chunk(*first, &chunk.descriptor).unwrap();
         }
-        for (at, event) in self.log[self.applied..].to_vec().iter().enumerate() {
+        for (at, event) in self.left().iter().enumerate() {
             if at % every == every - 1 {
                 for write in queue.spill(usize::MAX, Pressure::High, now_ms) {
                     self.write(&write);
@@ -86,7 +91,7 @@ impl Disk {
                 }
             }
             match event {
-                Event::Enqueue(first, records) => {
+                Event::Enqueue(first, records) | Event::Transaction(first, records) => {
                     queue.replay_enqueue(*first, &Batch::check(records.clone()).unwrap());
                 }
                 Event::Settle(ranges) => queue.replay_settle(ranges),
@@ -121,12 +126,29 @@ impl Disk {
         world
     }
 
+    /// What of the log the cold store does not cover.
+    fn left(&self) -> Vec<Event> {
+        let (mut left, mut transactions) = (Vec::new(), 0);
+        for (at, event) in self.log.iter().enumerate() {
+            let is_covered = if matches!(event, Event::Transaction(..)) {
+                transactions += 1;
+                transactions <= self.transactions
+            } else {
+                at < self.applied
+            };
+            left.extend((!is_covered).then(|| event.clone()));
+        }
+        left
+    }
+
     /// Persistent messages that were logged and not settled.
     fn expected(&self) -> BTreeMap<u64, Bytes> {
         let mut messages = BTreeMap::new();
         for event in &self.log {
             match event {
-                Event::Enqueue(first, records) => messages.extend(persistent(*first, records)),
+                Event::Enqueue(first, records) | Event::Transaction(first, records) => {
+                    messages.extend(persistent(*first, records));
+                }
                 Event::Settle(ranges) => {
                     let settled = ranges.iter().flat_map(|(first, count)| *first..first + count);
                     settled.for_each(|seq| drop(messages.remove(&seq)));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::reservation::Transactions;
 use crate::broker::arguments::{Cause, Overflow};
 use crate::broker::batch::{self, Batch, Message};
 use crate::broker::queue::{
@@ -20,9 +21,11 @@ pub(super) enum Event {
     Settle(Vec<SeqRange>),
     Returns(Vec<ReturnRun>),
     Retries(Vec<RetryRun>),
+    /// A transaction is decided: these messages are in the queue, or will be.
+    Transaction(u64, Bytes),
     Chunk(ChunkWrite),
-    /// Row, chunks, and how many events the checkpoint's log position covers.
-    Checkpoint(Vec<u8>, Vec<ChunkWrite>, usize),
+    /// Row, chunks, how many events the checkpoint's log position covers, and how many transactions.
+    Checkpoint(Vec<u8>, Vec<ChunkWrite>, usize, usize),
     Forget(u64),
 }
 
@@ -77,6 +80,7 @@ pub(super) struct World {
     pub(super) refused: Vec<Vec<u8>>,
     /// It has, or had, a length limit.
     pub(super) was_limited: bool,
+    pub(super) transactions: Transactions,
 }
 
 impl World {
@@ -105,6 +109,7 @@ impl World {
             letters: Vec::new(),
             ends: Vec::new(),
             refused: Vec::new(),
+            transactions: Transactions::default(),
         }
     }
 
@@ -189,7 +194,7 @@ impl World {
         let mut records = Vec::new();
         messages.iter().for_each(|message| message.put(&mut records));
         let batch = Batch::check(records.into()).unwrap();
-        let before = self.ready();
+        let before = self.places();
         let level = |message: &Message<'_>| message.priority.min(self.options.max_priority.unwrap_or(0));
         let levels = messages.iter().map(level);
         let mut next: BTreeMap<_, _> =
@@ -363,7 +368,8 @@ impl World {
             self.write(write);
         }
         assert!(!self.queue.needs_checkpoint());
-        self.events.push(Event::Checkpoint(row, writes, covered));
+        let filled = self.transactions.covered();
+        self.events.push(Event::Checkpoint(row, writes, covered, filled));
         if let Some(due_ms) = self.queue.dues_done_before(self.now_ms) {
             self.dues.retain(|due| due.0 >= due_ms);
         }
@@ -423,7 +429,7 @@ fn is_limited(options: &Options) -> bool {
 }
 
 /// The records of a batch.
-fn split(records: &Bytes) -> Vec<Bytes> {
+pub(super) fn split(records: &Bytes) -> Vec<Bytes> {
     let (mut at, mut split) = (0, Vec::new());
     while let Some((_, length)) = batch::read(&records[at..]) {
         split.push(records.slice(at..at + length));

@@ -1,7 +1,8 @@
 //! Methods, and those among them that change the topology.
 
-use amq_protocol::protocol::{AMQPClass, confirm, exchange, queue, tx};
+use amq_protocol::protocol::{AMQPClass, confirm, exchange, queue};
 
+use super::publish::precondition;
 use super::replies::is_reply_name;
 use super::session::Session;
 use crate::broker::topology::{Command, Destination};
@@ -24,6 +25,9 @@ impl Session {
             AMQPClass::Basic(method) => self.on_basic(number, method).await,
             AMQPClass::Confirm(confirm::AMQPMethod::Select(select)) => {
                 let channel = self.channel(number)?;
+                if channel.transaction.is_some() {
+                    return Err(precondition("cannot switch from tx to confirm mode".to_owned()));
+                }
                 channel.ledger.get_or_insert_default();
                 if !select.nowait {
                     let ok = confirm::AMQPMethod::SelectOk(confirm::SelectOk {});
@@ -31,7 +35,7 @@ impl Session {
                 }
                 Ok(())
             }
-            AMQPClass::Tx(method) => Err(refuse_tx(&method)),
+            AMQPClass::Tx(method) => self.on_tx(number, method).await,
             other => Err(unimplemented(&other)),
         }
     }
@@ -231,16 +235,4 @@ pub(super) fn generate(prefix: &str) -> Result<String, Refusal> {
 pub(super) fn unimplemented(method: &AMQPClass) -> Refusal {
     tracing::debug!(?method, "a method that only a server sends");
     Refusal::connection(ReplyCode::CommandInvalid, "unimplemented method")
-}
-
-fn refuse_tx(method: &tx::AMQPMethod) -> Refusal {
-    match method {
-        tx::AMQPMethod::Commit(_) | tx::AMQPMethod::Rollback(_) => {
-            Refusal::channel(ReplyCode::PreconditionFailed, "channel is not transactional")
-        }
-        _ => Refusal::connection(
-            ReplyCode::NotImplemented,
-            "transactions are not served yet: use confirm.select",
-        ),
-    }
 }

@@ -9,6 +9,7 @@
 //! - `room`: who has to take what came in before more is read
 //! - `block`: what the machine is short of stops publishers
 //! - `declare`, `consume`: requests that the meta task or a shard answers
+//! - `transaction`: what is held back until its commit
 //! - `replies`: requests and replies that no queue holds
 //! - `timeouts`: consumers that do not acknowledge in time
 //! - `release`: giving everything back at the end of a channel or connection
@@ -29,6 +30,7 @@ mod room;
 mod session;
 mod settle;
 mod timeouts;
+mod transaction;
 
 use std::future::poll_fn;
 use std::io;

@@ -9,7 +9,7 @@ use super::session::{Session, not_open};
 use crate::broker::arguments::type_name;
 use crate::broker::batch::Message;
 use crate::broker::channel::outgoing::Ready;
-use crate::broker::channel::routes::{Place, Route};
+use crate::broker::channel::routes::{Place, Route, RouteCache};
 use crate::broker::delay;
 use crate::broker::ids::Target;
 use crate::broker::topology::{self, Gate, RouteError, RouteQuery};
@@ -26,14 +26,41 @@ use crate::protocol::table;
 pub(super) const OPEN_BYTES_MAX: usize = 256 * 1024;
 
 /// Where a publish goes.
-enum Routed {
+pub(super) enum Routed {
     /// Where all of this exchange and key go: the place in the channel's cache.
     Always(Place),
     /// Where this one goes.
     Once(Once),
 }
 
+/// What a route is made of.
+pub(super) struct Parts<'a> {
+    /// The queues.
+    pub(super) targets: &'a [Target],
+    /// Those who wait for replies.
+    pub(super) requesters: &'a [Arc<Requester>],
+    /// Queues that hold the message until its delay is over.
+    pub(super) delays: &'a [Target],
+    /// Nobody is there to receive it.
+    pub(super) is_unroutable: bool,
+}
+
 impl Routed {
+    pub(super) fn parts<'a>(&'a self, routes: &'a RouteCache) -> Parts<'a> {
+        match self {
+            Self::Always(place) => {
+                let targets = routes.at(*place).map_or(&[][..], |route| route);
+                Parts { targets, requesters: &[], delays: &[], is_unroutable: targets.is_empty() }
+            }
+            Self::Once(once) => Parts {
+                targets: &once.route,
+                requesters: &once.requesters,
+                delays: &once.delays,
+                is_unroutable: once.is_unroutable(),
+            },
+        }
+    }
+
     fn is_delayed(&self) -> bool {
         matches!(self, Self::Once(once) if !once.delays.is_empty())
     }
@@ -198,7 +225,14 @@ impl Session {
         route: &Routed,
     ) -> Result<(), Refusal> {
         match route {
-            Routed::Once(once) if once.gate.is_some() => self.offer(publish, message, held, once),
+            Routed::Once(once) if once.gate.is_some() => {
+                let is_held = self.channel(publish.channel)?.transaction.is_some();
+                if is_held {
+                    Err(not_in_transactions(publish))
+                } else {
+                    self.offer(publish, message, held, once)
+                }
+            }
             Routed::Once(_) | Routed::Always(_) => self.send_out(publish, message, held, route),
         }
     }
@@ -211,13 +245,10 @@ impl Session {
         route: &Routed,
     ) -> Result<(), Refusal> {
         let channel = self.channels.get_mut(&publish.channel).ok_or_else(not_open)?;
-        let (route, requesters, delays, is_unroutable) = match route {
-            Routed::Always(place) => {
-                let route = channel.routes.at(*place).map_or(&[][..], |route| route);
-                (route, &[][..], &[][..], route.is_empty())
-            }
-            Routed::Once(once) => (&*once.route, &*once.requesters, &*once.delays, once.is_unroutable()),
-        };
+        if channel.transaction.is_some() {
+            return self.gather(publish, message, held, route);
+        }
+        let Parts { targets: route, requesters, delays, is_unroutable } = route.parts(&channel.routes);
         let number = channel.ledger.as_mut().map(|ledger| ledger.publish(route.len() + delays.len()));
         let place = (publish.channel, channel.epoch);
         // A header that was changed is not where the body was gathered.
@@ -233,7 +264,8 @@ impl Session {
                     .append(place, *target, message.persistent, number, |records| message.put(records));
             }
         }
-        if let Some(full) = reply(requesters, message) {
+        let full = reply(requesters, message.enqueued_ms, |record| message.put(record));
+        if let Some(full) = full {
             self.full.get_or_insert(full);
         }
         let is_taken = !route.is_empty() || !delays.is_empty();
@@ -292,6 +324,12 @@ pub(super) fn send(shared: &Shared, link: &Arc<ClientLink>, full: &mut Option<Fu
     }
 }
 
+/// What passes a gate is decided there and then, so it cannot wait for a commit.
+fn not_in_transactions(publish: &Publish<'_>) -> Refusal {
+    let exchange = text(publish.exchange);
+    precondition(format!("exchange '{exchange}' drops duplicates and takes no part in transactions"))
+}
+
 /// Further routing keys in the headers (RabbitMQ: Sender-selected Distribution).
 #[derive(Default)]
 struct MoreKeys<'a> {
@@ -324,11 +362,10 @@ fn more_keys(headers: &[u8]) -> Result<MoreKeys<'_>, Refusal> {
 }
 
 /// Sends a reply; gives the one who must take more before others are sent.
-fn reply(requesters: &[Arc<Requester>], message: &Message<'_>) -> Option<Full> {
-    let now_ms = message.enqueued_ms;
+pub(super) fn reply(requesters: &[Arc<Requester>], now_ms: u64, put: impl Fn(&mut Vec<u8>)) -> Option<Full> {
     let mut full = None;
     for requester in requesters {
-        requester.reply(now_ms, |record| message.put(record));
+        requester.reply(now_ms, &put);
         if !requester.has_room() && requester.may_wait(now_ms) {
             full = Some(Full::Requester(Arc::clone(requester), requester.wait_until_ms(now_ms)));
         }

@@ -4,7 +4,6 @@ use tokio::sync::oneshot;
 
 use super::session::Session;
 use crate::broker::channel::Channel;
-use crate::broker::channel::unacked::Verdict;
 use crate::broker::queue;
 use crate::broker::topology::Command;
 use crate::node::links::{MetaInput, ShardInput};
@@ -23,8 +22,9 @@ impl Session {
         self.hear();
         self.end_replies(number);
         if let Some(channel) = self.channels.get_mut(&number) {
-            channel.unacked.settle_all(Verdict::Fail);
+            channel.unacked.release_all();
         }
+        self.drop_transaction(number);
         self.send_settled();
         // Only now may another consumer take over: what comes back is older than what is next in turn.
         for (id, target) in consumers {
@@ -58,7 +58,7 @@ impl Session {
         let is_idle =
             |channel: &Channel| channel.consumers.iter().next().is_none() && channel.replies.is_none();
         for channel in self.channels.values_mut().filter(|channel| is_idle(channel)) {
-            channel.unacked.settle_all(Verdict::Fail);
+            channel.unacked.release_all();
         }
         self.send_settled();
         let before = self.channels.len();
@@ -79,7 +79,7 @@ impl Drop for Session {
         // Cancelled here, deliveries under way still count as this client's; so they are taken in first.
         self.hear();
         for channel in self.channels.values_mut() {
-            channel.unacked.settle_all(Verdict::Fail);
+            channel.unacked.release_all();
         }
         for consumer in self.channels.values().flat_map(|channel| channel.consumers.iter()) {
             self.command(consumer.target, queue::Command::Cancel(consumer.id));

@@ -32,7 +32,9 @@ impl Session {
         if self.repeat_misses > MISSES_MAX && !self.repeat_misses.is_multiple_of(RETRY_EVERY) {
             return;
         }
-        let Some(channel) = self.channels.get(&number) else { return };
+        // In a transaction messages are gathered elsewhere.
+        let channel = self.channels.get(&number).filter(|channel| channel.transaction.is_none());
+        let Some(channel) = channel else { return };
         let Some(route) = channel.routes.at(place).filter(|route| !route.is_empty()) else { return };
         let Some(record) = Template::of(message) else { return };
         self.repeat = Some(Repeat {

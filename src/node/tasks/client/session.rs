@@ -8,6 +8,7 @@ use super::block::Block;
 use super::large::Large;
 use super::repeat::Repeat;
 use super::room::Full;
+use super::transaction::OpenTransactions;
 use crate::broker::channel::Channel;
 use crate::broker::channel::outgoing::Outgoing;
 use crate::broker::ids::Target;
@@ -64,6 +65,7 @@ pub(super) struct Session {
     pub(super) turn_timeout_ms: Option<u64>,
     /// Reading waits for the end of an alarm.
     pub(super) block: Block,
+    pub(super) transactions: OpenTransactions,
     /// It has, or had, a consumer of replies.
     pub(super) takes_replies: bool,
     pub(super) vhost: String,
@@ -124,6 +126,7 @@ impl Session {
             charge: Charge::default(),
             turn_timeout_ms: None,
             block: Block::default(),
+            transactions: OpenTransactions::default(),
             takes_replies: false,
             vhost: String::new(),
             user: String::new(),

@@ -1,9 +1,11 @@
 //! `basic.ack`, `basic.nack`, `basic.reject`, `basic.recover`.
 
 use super::session::Session;
-use crate::broker::channel::unacked::{Settled, Verdict};
+use crate::broker::channel::Channel;
+use crate::broker::channel::unacked::Verdict;
 use crate::broker::queue::Command;
 use crate::node::links::ShardInput;
+use crate::node::shared::Shared;
 use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
 
@@ -29,9 +31,13 @@ impl Session {
 
     fn settle(&mut self, number: u16, tag: u64, multiple: bool, verdict: Verdict) -> Result<(), Refusal> {
         let channel = self.channel(number)?;
-        let count = channel.unacked.settle(tag, multiple, verdict).ok_or_else(|| {
-            Refusal::channel(ReplyCode::PreconditionFailed, format!("unknown delivery tag {tag}"))
-        })?;
+        let unknown =
+            || Refusal::channel(ReplyCode::PreconditionFailed, format!("unknown delivery tag {tag}"));
+        if channel.transaction.is_some() {
+            // Its place in the prefetch is free when it is committed.
+            return channel.unacked.settle_later(tag, multiple, verdict).map(drop).ok_or_else(unknown);
+        }
+        let count = channel.unacked.settle(tag, multiple, verdict).ok_or_else(unknown)?;
         channel.shared_prefetch.give_back(count);
         Ok(())
     }
@@ -51,21 +57,12 @@ impl Session {
     pub(super) fn send_settled(&mut self) {
         let Self { channels, shared, .. } = self;
         for channel in channels.values_mut().filter(|channel| channel.unacked.has_settled()) {
-            for Settled { source, verdict, ranges } in channel.unacked.take_settled() {
-                let command = match verdict {
-                    Verdict::Ack => Command::Ack(source.consumer, ranges),
-                    Verdict::Requeue => Command::Requeue(source.consumer, ranges),
-                    Verdict::Fail => Command::Fail(source.consumer, ranges),
-                    Verdict::Reject => Command::Reject(source.consumer, ranges),
-                };
-                shared.shard(source.target).push(ShardInput::Command(source.target.id, command));
+            for settled in channel.unacked.take_settled() {
+                let shard = shared.shard(settled.source.target);
+                let (id, command) = settled.into_command();
+                shard.push(ShardInput::Command(id, command));
             }
-            if channel.shared_prefetch.is_limited() {
-                for consumer in channel.consumers.iter() {
-                    let command = Command::Resume(consumer.id);
-                    shared.shard(consumer.target).push(ShardInput::Command(consumer.target.id, command));
-                }
-            }
+            resume(channel, shared);
         }
     }
 
@@ -75,5 +72,15 @@ impl Session {
             self.send_batches();
         }
         self.send_settled();
+    }
+}
+
+/// Places in the channel's shared prefetch are free again: its consumers may go on.
+pub(super) fn resume(channel: &Channel, shared: &Shared) {
+    if channel.shared_prefetch.is_limited() {
+        for consumer in channel.consumers.iter() {
+            let command = Command::Resume(consumer.id);
+            shared.shard(consumer.target).push(ShardInput::Command(consumer.target.id, command));
+        }
     }
 }

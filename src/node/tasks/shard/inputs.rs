@@ -20,6 +20,12 @@ impl Shard {
             ShardInput::Passed(ticket) => self.passed(&ticket, now_ms),
             ShardInput::Recall(id, to, reply) => self.recall(id, to, reply, now_ms),
             ShardInput::Command(id, command) => drop(self.apply(id, command, now_ms)),
+            ShardInput::Reserve(reserve) => self.reserve(&reserve, now_ms),
+            ShardInput::Apply(commands) => {
+                for (id, command) in commands {
+                    self.apply(id, command, now_ms);
+                }
+            }
             ShardInput::Create(entry) => {
                 let queue = Queue::new(options_of(&entry), now_ms);
                 self.insert(entry, queue);

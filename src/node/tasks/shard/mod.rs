@@ -7,6 +7,7 @@
 //! - `refusals`: messages for which a full queue has no place
 //! - `offers`: exchanges that look for duplicates
 //! - `recall`: messages for new bindings
+//! - `transactions`: numbers for messages that may come
 //! - `memory`: spilling to the cold store, checkpoints
 //! - `record`: the queue records of the log
 
@@ -19,6 +20,7 @@ mod recall;
 mod reconfigure;
 pub(crate) mod record;
 mod refusals;
+mod transactions;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::poll_fn;

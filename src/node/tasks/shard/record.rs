@@ -7,8 +7,14 @@
 //! - returned: queue u64, then (first u64, count u64, how often u32) for each run
 //! - retry: queue u64, then (first u64, count u64, until when they wait u64) for each run
 //! - delivered: queue u64, then for each lane the first number never delivered u64
+//! - transaction: how many queues get messages u32, how many settlements u32; for each of the former queue u64, first
+//!   number u64, length of its records u64; for each of the latter queue u64, how many ranges u32, the ranges; then the
+//!   records, queue by queue. All of it counts, or, when the record is not there, nothing
 //! - clean stop, started: nothing; the node stopped cleanly if the former is the shard's last record
 
+use bytes::Bytes;
+
+use crate::broker::batch::Batch;
 use crate::broker::ids::QueueId;
 use crate::broker::queue::{RetryRun, ReturnRun, SeqRange};
 
@@ -24,6 +30,8 @@ pub(crate) const ROWS: u8 = 5;
 pub(crate) const RETURNED: u8 = 7;
 /// Until when messages that came back wait.
 pub(crate) const RETRY: u8 = 8;
+/// A commit, in records of the transactions' shard.
+pub(crate) const TRANSACTION: u8 = 16;
 
 /// Messages together with their ids, so that neither is there without the other.
 pub(crate) const ENQUEUE_WITH_IDS: u8 = 20;
@@ -142,6 +150,70 @@ pub(crate) fn read_retry(payload: &[u8]) -> Option<(QueueId, Vec<RetryRun>)> {
     Some((QueueId(u64::from_le_bytes(*queue)), runs))
 }
 
+/// Messages with their first numbers, and settlements: head and body.
+pub(crate) fn transaction(
+    publishes: &[(QueueId, u64, &Batch)],
+    settled: &[(QueueId, &[SeqRange])],
+) -> (Vec<u8>, Bytes) {
+    let mut head = Vec::with_capacity(8 + publishes.len() * 24 + settled.len() * 28);
+    head.extend_from_slice(&to_u32(publishes.len()).to_le_bytes());
+    head.extend_from_slice(&to_u32(settled.len()).to_le_bytes());
+    for (queue, first, batch) in publishes {
+        head.extend_from_slice(&pair(queue.0, *first));
+        head.extend_from_slice(&(batch.records.len() as u64).to_le_bytes());
+    }
+    for (queue, ranges) in settled {
+        head.extend_from_slice(&queue.0.to_le_bytes());
+        head.extend_from_slice(&to_u32(ranges.len()).to_le_bytes());
+        ranges.iter().for_each(|(first, count)| head.extend_from_slice(&pair(*first, *count)));
+    }
+    let body = match publishes {
+        [(.., batch)] => batch.records.clone(),
+        many => many.iter().flat_map(|(.., batch)| batch.records.iter().copied()).collect(),
+    };
+    (head, body)
+}
+
+/// What [`transaction`] wrote: queues, first numbers and records; queues and settled ranges.
+pub(crate) type Transaction<'a> = (Vec<(QueueId, u64, &'a [u8])>, Vec<(QueueId, Vec<SeqRange>)>);
+
+pub(crate) fn read_transaction(payload: &[u8]) -> Option<Transaction<'_>> {
+    let (published, rest) = payload.split_first_chunk::<4>()?;
+    let (settlements, mut rest) = rest.split_first_chunk::<4>()?;
+    let mut heads = Vec::new();
+    for _ in 0..u32::from_le_bytes(*published) {
+        let (queue, first, behind) = read_pair(rest)?;
+        let (length, behind) = behind.split_first_chunk::<8>()?;
+        heads.push((QueueId(queue), first, usize::try_from(u64::from_le_bytes(*length)).ok()?));
+        rest = behind;
+    }
+    let mut settled = Vec::new();
+    for _ in 0..u32::from_le_bytes(*settlements) {
+        let (queue, behind) = rest.split_first_chunk::<8>()?;
+        let (count, mut behind) = behind.split_first_chunk::<4>()?;
+        let mut ranges = Vec::new();
+        for _ in 0..u32::from_le_bytes(*count) {
+            let (first, count, next) = read_pair(behind)?;
+            ranges.push((first, count));
+            behind = next;
+        }
+        settled.push((QueueId(u64::from_le_bytes(*queue)), ranges));
+        rest = behind;
+    }
+    let mut publishes = Vec::new();
+    for (queue, first, length) in heads {
+        let (records, behind) = rest.split_at_checked(length)?;
+        publishes.push((queue, first, records));
+        rest = behind;
+    }
+    rest.is_empty().then_some((publishes, settled))
+}
+
+fn to_u32(count: usize) -> u32 {
+    debug_assert!(u32::try_from(count).is_ok(), "a record has far fewer parts");
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
 fn pair(first: u64, second: u64) -> Vec<u8> {
     let mut head = Vec::with_capacity(16);
     head.extend_from_slice(&first.to_le_bytes());
@@ -173,6 +245,32 @@ mod tests {
         let payload = [&payload[..], b"records"].concat();
         assert_eq!(read_enqueue_with_ids(&payload), Some((7, 9, &b"ids"[..], &b"records"[..])));
         assert_eq!(read_ids(&ids(QueueId(7), b"ids")), Some((7, &b"ids"[..])));
+    }
+
+    #[test]
+    fn a_transaction_is_read_as_written() {
+        let batches =
+            [&b"one"[..], b"", b"three"].map(|records| Batch { records: records.into(), ..Batch::default() });
+        let publishes: Vec<_> =
+            (1..).zip(&batches).map(|(at, batch)| (QueueId(at), at * 100, batch)).collect();
+        let ranges = [vec![(1, 2), (u64::MAX, 1)], vec![], vec![(7, 7)]];
+        let settled: Vec<_> =
+            (5..).zip(&ranges).map(|(at, ranges)| (QueueId(at), ranges.as_slice())).collect();
+        for (published, settlements) in [(3, 3), (1, 0), (0, 3), (0, 0)] {
+            let (publishes, settled) = (&publishes[..published], &settled[..settlements]);
+            let (mut payload, body) = transaction(publishes, settled);
+            payload.extend_from_slice(&body);
+            let read = read_transaction(&payload).unwrap();
+            let written = publishes.iter().map(|(queue, first, batch)| (*queue, *first, &*batch.records));
+            assert_eq!(read.0, written.collect::<Vec<_>>());
+            assert_eq!(
+                read.1,
+                settled.iter().map(|(queue, ranges)| (*queue, ranges.to_vec())).collect::<Vec<_>>()
+            );
+            assert!((0..payload.len()).all(|cut| read_transaction(&payload[..cut]).is_none()));
+            payload.push(0);
+            assert_eq!(read_transaction(&payload), None);
+        }
     }
 
     #[test]

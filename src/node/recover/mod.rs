@@ -13,7 +13,7 @@ use crate::broker::topology::{Change, QueueEntry, Row, Topology};
 use crate::config::Config;
 use crate::storage::{ColdBatch, ColdStore, DirectoryLock, Entry, Log, LogOptions, LogWriter, StorageError};
 
-use super::shared::META_SHARD;
+use super::shared::{META_SHARD, TRANSACTIONS_SHARD};
 
 /// A node's state as it was.
 pub(super) struct Recovered {
@@ -94,7 +94,9 @@ impl<'a> Replay<'a> {
     fn entry(&mut self, entry: Entry<'_>) -> Result<(), StorageError> {
         let index = self.indexes.entry(entry.shard).or_default();
         *index = (*index).max(entry.index);
-        self.clean.insert(entry.shard, entry.kind == record::CLEAN_STOP);
+        if ![META_SHARD, TRANSACTIONS_SHARD].contains(&entry.shard) {
+            self.clean.insert(entry.shard, entry.kind == record::CLEAN_STOP);
+        }
         if self.applied.get(&entry.shard).is_some_and(|applied| entry.index <= *applied) {
             return Ok(());
         }
@@ -123,6 +125,7 @@ impl<'a> Replay<'a> {
                 let (queue, below) = record::read_delivered(entry.payload).ok_or_else(malformed)?;
                 self.change(queue, |found| found.delivered_below = Some(below))
             }
+            record::TRANSACTION => self.replay_transaction(entry.payload)?.ok_or_else(malformed),
             record::STARTED | record::CLEAN_STOP => Ok(()),
             kind => {
                 let reason = format!("its kind {kind} is not known; was it written by a newer version?");
@@ -171,6 +174,20 @@ impl<'a> Replay<'a> {
         let mut result = None;
         self.change(queue, |found| result = found.queue.replay_ids(ids))?;
         Ok(result)
+    }
+
+    /// A commit: the record is there, so all of it counts.
+    fn replay_transaction(&mut self, payload: &[u8]) -> Result<Option<()>, StorageError> {
+        let Some((publishes, settled)) = record::read_transaction(payload) else { return Ok(None) };
+        for (queue, first, records) in publishes {
+            if self.replay_records(queue.0, first, records)?.is_none() {
+                return Ok(None);
+            }
+        }
+        for (queue, ranges) in settled {
+            self.change(queue.0, |found| found.queue.replay_settle(&ranges))?;
+        }
+        Ok(Some(()))
     }
 
     fn replay_records(&mut self, queue: u64, first: u64, records: &[u8]) -> Result<Option<()>, StorageError> {
@@ -238,8 +255,7 @@ impl<'a> Replay<'a> {
     }
 
     fn finish_queues(&mut self, topology: &Topology) -> Result<Vec<(Arc<QueueEntry>, Queue)>, StorageError> {
-        let clean =
-            !self.clean.is_empty() && self.clean.iter().all(|(shard, clean)| *clean || *shard == META_SHARD);
+        let clean = !self.clean.is_empty() && self.clean.values().all(|clean| *clean);
         let mut queues = Vec::new();
         for entry in topology.all_queues() {
             let id = entry.id.0;
@@ -299,3 +315,6 @@ fn damaged(what: &str, queue: u64) -> StorageError {
 fn damaged_topology(reason: &str) -> StorageError {
     StorageError::Cold { action: "read the declarations in", reason: reason.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;
