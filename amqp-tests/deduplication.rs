@@ -9,19 +9,6 @@ use crate::support::wire::*;
 
 const HEADER: &str = "x-deduplication-header";
 
-/// A broker whose log is emptied into the cold store after 2 MiB.
-fn checkpointing() -> Option<Broker> {
-    Broker::own_with("[log]\nsegment_bytes = 1048576\nbudget_bytes = 2097152\n")
-}
-
-/// Makes a checkpoint happen, and waits until the confirms on this channel are through.
-fn press(ch: Channel<'_>) {
-    ch.queue_declare("bulk").durable().arg("x-max-length", 1).ok();
-    (0..64).for_each(|_| ch.publish("", "bulk", [7; 256 * 1024]).persistent().send());
-    ch.sync();
-    std::thread::sleep(Duration::from_millis(700));
-}
-
 /// Where a test publishes, and the queue where it looks.
 struct Place {
     exchange: String,
@@ -388,7 +375,7 @@ fn durable_places(ch: Channel<'_>) -> [(&'static str, &'static str, &'static str
 #[test]
 fn ids_of_confirmed_messages_are_known_after_kills_stops_and_checkpoints() {
     let _alone = alone();
-    let Some(mut broker) = checkpointing() else { return };
+    let Some(mut broker) = Broker::checkpointing() else { return };
     let mut sent = 0;
     for (round, (is_pressed, is_killed)) in
         [(false, true), (true, true), (false, false), (true, false), (false, true)].into_iter().enumerate()
@@ -413,7 +400,8 @@ fn ids_of_confirmed_messages_are_known_after_kills_stops_and_checkpoints() {
         }
         sent += 20;
         if is_pressed {
-            press(conn.channel(3));
+            conn.channel(3).fill_log();
+            std::thread::sleep(Duration::from_millis(700)); // and what waits for it is confirmed
         }
         if is_killed {
             broker.kill();
@@ -451,7 +439,7 @@ fn a_transient_message_may_come_again_after_a_restart() {
 #[test]
 fn nothing_confirmed_is_lost_or_doubled_by_kills() {
     let _alone = alone();
-    let Some(mut broker) = checkpointing() else { return };
+    let Some(mut broker) = Broker::checkpointing() else { return };
     let setup = broker.connect();
     let places = durable_places(setup.channel(1));
     let address = broker.address().to_owned();

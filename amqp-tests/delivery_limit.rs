@@ -172,15 +172,10 @@ fn the_limit_is_an_integer_and_part_of_the_declaration() {
     ch.queue_declare(&queue).exclusive().arg("x-delivery-limit", 3).expect_close(406, (50, 10), &text);
 }
 
-/// A broker whose log is emptied into the cold store after 2 MiB.
-fn checkpointing() -> Option<Broker> {
-    Broker::own_with("[log]\nsegment_bytes = 1048576\nbudget_bytes = 2097152\n")
-}
-
 #[test]
 fn counts_survive_a_restart() {
     let _alone = alone();
-    let Some(mut broker) = checkpointing() else { return };
+    let Some(mut broker) = Broker::checkpointing() else { return };
     let conn = broker.connect();
     let ch = conn.channel(1);
     ch.queue_declare("q").durable().arg("x-delivery-limit", 7).ok();

@@ -2,18 +2,6 @@
 
 use crate::support::wire::*;
 
-/// A broker whose log is emptied into the cold store after 2 MiB.
-fn checkpointing() -> Option<Broker> {
-    Broker::own_with("[log]\nsegment_bytes = 1048576\nbudget_bytes = 2097152\n")
-}
-
-/// Makes a checkpoint happen.
-fn press(ch: Channel<'_>) {
-    ch.queue_declare("bulk").durable().arg("x-max-length", 1).ok();
-    (0..64).for_each(|_| ch.publish("", "bulk", [7; 256 * 1024]).persistent().send());
-    ch.sync();
-}
-
 fn history(ch: Channel<'_>, length: Option<i32>) -> String {
     let exchange = unique("history");
     let declare = ch.exchange_declare(&exchange, "x-recent-history");
@@ -157,7 +145,7 @@ fn messages_are_forgotten_with_their_exchange() {
 #[test]
 fn a_durable_exchange_keeps_persistent_messages_over_restarts() {
     let _alone = alone();
-    let Some(mut broker) = checkpointing() else { return };
+    let Some(mut broker) = Broker::checkpointing() else { return };
     let mut expected = Vec::new();
     for round in 0..4 {
         let conn = broker.connect();
@@ -178,7 +166,7 @@ fn a_durable_exchange_keeps_persistent_messages_over_restarts() {
         expected.drain(..expected.len().saturating_sub(5));
         assert!(ch.confirms(1, 6).iter().all(|acked| *acked));
         if round % 2 == 1 {
-            press(conn.channel(2));
+            conn.channel(2).fill_log();
             // The checkpoint follows within a moment; either way nothing may be missing.
             std::thread::sleep(std::time::Duration::from_millis(700));
         }

@@ -47,6 +47,11 @@ impl Broker {
         Self::own_at("127.0.0.1:0", config)
     }
 
+    /// One whose log is emptied into the cold store after 2 MiB.
+    pub(crate) fn checkpointing() -> Option<Self> {
+        Self::own_with("[log]\nsegment_bytes = 1048576\nbudget_bytes = 2097152\n")
+    }
+
     fn may_own() -> bool {
         if external().is_some() {
             // Not by a macro: those of a test that passes are not shown.

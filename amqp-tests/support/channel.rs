@@ -17,6 +17,13 @@ impl<'c> Channel<'c> {
         self.publish("", queue, body).send();
     }
 
+    /// Writes 16 MiB to the log: more than the budget of [`Broker::checkpointing`](super::broker::Broker::checkpointing).
+    pub(crate) fn fill_log(self) {
+        self.queue_declare("bulk").durable().arg("x-max-length", 1).ok();
+        (0..64).for_each(|_| self.publish("", "bulk", [7; 256 * 1024]).persistent().send());
+        self.sync();
+    }
+
     /// A new exclusive queue of this connection.
     pub(crate) fn temp_queue(self) -> String {
         let name = unique("q");

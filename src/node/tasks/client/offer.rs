@@ -12,7 +12,6 @@ use crate::node::offers::{Offer, Publisher, ReturnTo, Way};
 use crate::protocol::error::Refusal;
 use crate::protocol::inbound::Publish;
 use crate::protocol::properties::Properties;
-use crate::protocol::reply_code::ReplyCode;
 
 impl Session {
     /// Sends a message by way of the companion; also one without an id, so that all keep their order.
@@ -57,14 +56,6 @@ impl Session {
         if self.channels.get(&number).is_none_or(|channel| channel.epoch != epoch) {
             return;
         }
-        self.out.returned(
-            number,
-            ReplyCode::NoRoute,
-            ReplyCode::NoRoute.name(),
-            message.exchange,
-            message.routing_key,
-            message.header,
-            message.body,
-        );
+        self.return_unroutable(number, &message);
     }
 }

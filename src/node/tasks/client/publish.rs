@@ -270,15 +270,7 @@ impl Session {
         }
         let is_taken = !route.is_empty() || !delays.is_empty();
         if is_unroutable && publish.mandatory {
-            self.out.returned(
-                publish.channel,
-                ReplyCode::NoRoute,
-                ReplyCode::NoRoute.name(),
-                publish.exchange,
-                publish.routing_key,
-                message.header,
-                publish.body,
-            );
+            self.return_unroutable(publish.channel, message);
         }
         if !is_taken {
             self.answer_publishes(publish.channel);
@@ -287,6 +279,19 @@ impl Session {
             self.send_batches();
         }
         Ok(())
+    }
+
+    /// Gives a mandatory message that no queue takes back to its publisher.
+    pub(super) fn return_unroutable(&mut self, number: u16, message: &Message<'_>) {
+        self.out.returned(
+            number,
+            ReplyCode::NoRoute,
+            ReplyCode::NoRoute.name(),
+            message.exchange,
+            message.routing_key,
+            message.header,
+            message.body,
+        );
     }
 
     /// Writes the confirms that are due.

@@ -134,15 +134,7 @@ impl Session {
     /// Tells the publisher of mandatory messages that no queue takes.
     fn return_all(&mut self, number: u16, unroutable: &[Vec<u8>]) {
         for (message, _) in unroutable.iter().filter_map(|record| batch::read(record)) {
-            self.out.returned(
-                number,
-                ReplyCode::NoRoute,
-                ReplyCode::NoRoute.name(),
-                message.exchange,
-                message.routing_key,
-                message.header,
-                message.body,
-            );
+            self.return_unroutable(number, &message);
         }
     }
 
