@@ -20,7 +20,7 @@ fn a_connection_may_have_65535_channels() {
     let begun = Instant::now();
     let conn = Dial { channel_max: 65_535, ..Dial::to(broker.address()) }.open();
     let all = 1..=65_535_u16;
-    for group in all.clone().collect::<Vec<_>>().chunks(4096) {
+    for group in all.collect::<Vec<_>>().chunks(4096) {
         let opens = group.iter().flat_map(|n| frame(1, *n, &conn.unopened(*n).open().encode().0));
         conn.raw(&opens.collect::<Vec<_>>());
         group.iter().for_each(|n| drop(conn.next(*n).method().is((20, 11))));

@@ -177,7 +177,7 @@ mod tests {
     }
 
     fn records(seed: u8) -> Bytes {
-        (0..LARGE_BYTES).map(|n| seed.wrapping_add((n % 251) as u8)).collect::<Vec<_>>().into()
+        (0..=250).cycle().take(LARGE_BYTES).map(|n: u8| seed.wrapping_add(n)).collect::<Vec<_>>().into()
     }
 
     fn put(batch: &mut ColdBatch, queue: u64, first: u64, seed: u8) {
@@ -200,7 +200,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
         let mut batch = ColdBatch::new();
-        (0..4).for_each(|first| put(&mut batch, 1, first, 10 + first as u8));
+        (0..).zip(10..14).for_each(|(first, seed)| put(&mut batch, 1, first, seed));
         put(&mut batch, 2, 0, 20);
         batch.put_records(2, 1, b"descriptor", b"front".to_vec(), Bytes::from_static(b"small"));
         store.write(batch).unwrap();
