@@ -50,6 +50,33 @@ fn transactions_are_whole_or_absent_after_being_killed_often() {
     check_moved(&broker, &load);
 }
 
+/// Nobody waits for the message, so it may reach the log later than others do; not later than its acknowledgement.
+#[test]
+fn what_a_commit_acknowledged_stays_away_after_a_kill() {
+    let _alone = alone();
+    let Some(mut broker) = Broker::own_with("[node]\nshards = 1\n") else { return };
+    let (queue, hurried) = (unique("q"), unique("q"));
+    for round in 0..20 {
+        let (conn, others) = (broker.connect(), broker.connect());
+        let (ch, publisher, other) = (conn.channel(1), conn.channel(2), others.channel(1));
+        [&queue, &hurried].iter().for_each(|name| drop(ch.queue_declare(name).durable().ok()));
+        assert_eq!(ch.pull_all(&queue), [""; 0], "in round {round}");
+        ch.tx_select().ok();
+        other.confirm_select().ok();
+        publisher.publish("", &queue, "once").persistent().send();
+        ch.ack(ch.get_soon(&queue).tag).send();
+        ch.tx_commit().send();
+        std::thread::sleep(Duration::from_micros(round * 25));
+        // It has the log write what has gathered, before the shard hears of the commit.
+        other.publish("", &hurried, "hurry").persistent().send();
+        ch.method().is((90, 21));
+        broker.kill();
+        broker.restart();
+    }
+    let conn = broker.connect();
+    assert_eq!(conn.channel(1).pull_all(&queue), [""; 0]);
+}
+
 fn load_of(broker: &Broker) -> Load {
     let load = Load {
         address: broker.address().to_owned(),

@@ -279,6 +279,14 @@ impl Shard {
         }
     }
 
+    /// Hands messages over that nobody waits for; settlements and the like go on gathering when they are alone.
+    fn send_gathered_messages(&mut self) {
+        let is_message = |append: &Append| [record::ENQUEUE, record::ENQUEUE_WITH_IDS].contains(&append.kind);
+        if self.appends.iter().any(is_message) {
+            self.send_appends();
+        }
+    }
+
     fn send_appends(&mut self) {
         self.memory.logged(self.index, std::mem::take(&mut self.append_bytes));
         self.is_awaited = false;

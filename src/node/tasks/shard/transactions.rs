@@ -13,6 +13,10 @@ use crate::protocol::reply_code::ReplyCode;
 impl Shard {
     /// Sets numbers aside for the messages of a transaction, or refuses all of them.
     pub(super) fn reserve(&mut self, reserve: &Reserve, now_ms: u64) {
+        if !reserve.settled.is_empty() {
+            // What it settles must stand in front of it in the log, or a replay would bring it back.
+            self.send_gathered_messages();
+        }
         let reserved = self.reserve_all(&reserve.publishes, now_ms).map(|numbered| {
             let are_final =
                 reserve.settled.iter().map(|(id, verdict)| self.is_final(*id, *verdict)).collect();
