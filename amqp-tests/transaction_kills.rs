@@ -77,6 +77,41 @@ fn what_a_commit_acknowledged_stays_away_after_a_kill() {
     assert_eq!(conn.channel(1).pull_all(&queue), [""; 0]);
 }
 
+/// Ids are noted, and repeats dropped, behind the commit; both are safe when it is answered.
+#[test]
+fn what_a_commit_told_of_duplicates_stays_true_after_a_kill() {
+    let _alone = alone();
+    let Some(mut broker) = Broker::own_with("[node]\nshards = 2\n") else { return };
+    for round in 0..8 {
+        let queue = unique("q");
+        let conn = broker.connect();
+        let (ch, other) = (conn.channel(1), conn.channel(2));
+        ch.queue_declare(&queue).durable().arg("x-message-deduplication", true).ok();
+        ch.tx_select().ok();
+        let put = |ch: Channel<'_>, body: &str| {
+            ch.publish("", &queue, body).persistent().header("x-deduplication-header", "id").send();
+        };
+        put(ch, "first");
+        ch.tx_commit().ok();
+        if round % 2 == 0 {
+            other.confirm_select().ok();
+            other.publish("", &queue, "other").persistent().send();
+            assert_eq!(other.confirms(1, 1), [true]);
+            put(ch, "repeat");
+            ch.tx_commit().ok();
+        }
+        broker.kill();
+        broker.restart();
+        let conn = broker.connect();
+        let ch = conn.channel(1);
+        ch.confirm_select().ok();
+        put(ch, "again");
+        assert_eq!(ch.confirms(1, 1), [true]);
+        let expected = if round % 2 == 0 { vec!["first", "other"] } else { vec!["first"] };
+        assert_eq!(ch.pull_all(&queue), expected, "in round {round}");
+    }
+}
+
 fn load_of(broker: &Broker) -> Load {
     let load = Load {
         address: broker.address().to_owned(),

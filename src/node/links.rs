@@ -137,8 +137,9 @@ pub(crate) enum ShardInput {
     Command(QueueId, queue::Command),
     /// Numbers are wanted for messages of a transaction; the transactions task is answered.
     Reserve(Box<Reserve>),
-    /// Commands for queues, one after the other with nothing in between.
-    Apply(Vec<(QueueId, queue::Command)>),
+    /// Commands for queues, one after the other with nothing in between; and who waits until all that the log is to have
+    /// of that is safe.
+    Apply(Vec<(QueueId, queue::Command)>, Option<Arc<CommitAnswer>>),
     /// A queue exists from now on.
     Create(Arc<QueueEntry>),
     /// Queues work by these entries from now on.
@@ -230,6 +231,25 @@ pub(crate) struct Reserved {
     pub(crate) numbered: Vec<Vec<(u64, Batch)>>,
     /// For each settlement whether the log has to know it.
     pub(crate) are_final: Vec<bool>,
+    /// Some queue looks for duplicates: what it notes of ids is in the log behind the commit.
+    pub(crate) notes_ids: bool,
+}
+
+/// The answer to a `tx.commit`: goes out when nobody holds it back any more.
+#[derive(Debug)]
+pub(crate) struct CommitAnswer(Option<oneshot::Sender<Result<(), Refusal>>>);
+
+impl CommitAnswer {
+    pub(crate) fn new(reply: oneshot::Sender<Result<(), Refusal>>) -> Self {
+        Self(Some(reply))
+    }
+}
+
+impl Drop for CommitAnswer {
+    fn drop(&mut self) {
+        // The client may have gone; the commit is what it is.
+        let _ = self.0.take().map(|reply| reply.send(Ok(())));
+    }
 }
 
 /// A `queue.delete`.

@@ -19,6 +19,12 @@ impl Queue {
         }
     }
 
+    /// Whether it drops messages whose id came before.
+    #[must_use]
+    pub fn looks_for_duplicates(&self) -> bool {
+        self.options.deduplication.is_some()
+    }
+
     /// Whether an id came before.
     #[must_use]
     pub fn has_seen(&self, id: &[u8], now_ms: u64) -> bool {

@@ -5,7 +5,8 @@
 //! 2. Messages and settlements go into one log record, the messages with their numbers. Commits of several clients
 //!    share a sync.
 //! 3. When it is synced the shards are told ([`ShardInput::Apply`]), then the client. Whoever asks a shard after the
-//!    client was told finds all of it.
+//!    client was told finds all of it. Queues that look for duplicates note ids, and drop repeats, only now: then the
+//!    client is told when the log has that too.
 //!
 //! Nothing of a commit is in a queue, or in the cold store, before the log has it. A commit that has begun does not
 //! need its client any more.
@@ -21,7 +22,7 @@ use crate::broker::channel::transaction::Publishes;
 use crate::broker::channel::unacked::{Settled, Verdict};
 use crate::broker::ids::QueueId;
 use crate::broker::queue::Command;
-use crate::node::links::{Commit, Reserve, Reserved, ShardInput, TransactionInput};
+use crate::node::links::{Commit, CommitAnswer, Reserve, Reserved, ShardInput, TransactionInput};
 use crate::node::shared::{Shared, TRANSACTIONS_SHARD};
 use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
@@ -153,8 +154,7 @@ impl Transactions {
         }
         let (publishes, settled) = durable(&parts);
         if publishes.is_empty() && settled.is_empty() {
-            self.tell(&mut parts);
-            return answer(reply, Ok(()));
+            return self.tell(&mut parts, reply);
         }
         let (head, body) = record::transaction(&publishes, &settled);
         if head.len() + body.len() > PAYLOAD_MAX {
@@ -172,16 +172,17 @@ impl Transactions {
     fn synced(&mut self, index: u64) {
         while self.logged.front().is_some_and(|(logged, ..)| *logged <= index) {
             if let Some((index, mut parts, reply)) = self.logged.pop_front() {
-                self.tell(&mut parts);
+                self.tell(&mut parts, reply);
                 self.told = index;
-                answer(reply, Ok(()));
             }
         }
     }
 
-    /// Has the shards do it: messages first, then settlements.
-    fn tell(&self, parts: &mut Vec<Part>) {
+    /// Has the shards do it: messages first, then settlements. Then the client is told.
+    fn tell(&self, parts: &mut Vec<Part>, reply: Reply) {
+        let answer = Arc::new(CommitAnswer::new(reply));
         for part in parts.drain(..) {
+            let waits = part.reserved.notes_ids.then(|| Arc::clone(&answer));
             let bytes = part.publishes.iter().map(|publishes| publishes.batch.records.len()).sum();
             let ids = part.publishes.iter().map(|publishes| publishes.target.id);
             let filled = ids.zip(part.reserved.numbered).flat_map(|(id, batches)| {
@@ -189,7 +190,7 @@ impl Transactions {
             });
             let mut commands: Vec<_> = filled.collect();
             commands.extend(part.settled.into_iter().map(Settled::into_command));
-            self.shared.shards[part.shard].push_bulk(ShardInput::Apply(commands), bytes);
+            self.shared.shards[part.shard].push_bulk(ShardInput::Apply(commands, waits), bytes);
         }
     }
 
@@ -203,9 +204,10 @@ impl Transactions {
             let mut commands: Vec<_> = released.collect();
             let back = |settled| Settled { verdict: Verdict::Fail, ..settled };
             commands.extend(part.settled.into_iter().map(back).map(Settled::into_command));
-            self.shared.shards[part.shard].push(ShardInput::Apply(commands));
+            self.shared.shards[part.shard].push(ShardInput::Apply(commands, None));
         }
-        answer(reply, Err(refusal));
+        // The client may have gone.
+        let _ = reply.send(Err(refusal));
     }
 }
 
@@ -244,9 +246,4 @@ fn durable(parts: &[Part]) -> Logged<'_> {
         settled.extend(logged.map(|(one, _)| (one.source.target.id, one.ranges.as_slice())));
     }
     (publishes, settled)
-}
-
-/// The client may have gone; the commit is what it is.
-fn answer(reply: Reply, result: Result<(), Refusal>) {
-    let _ = reply.send(result);
 }

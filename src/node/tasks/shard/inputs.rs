@@ -21,9 +21,12 @@ impl Shard {
             ShardInput::Recall(id, to, reply) => self.recall(id, to, reply, now_ms),
             ShardInput::Command(id, command) => drop(self.apply(id, command, now_ms)),
             ShardInput::Reserve(reserve) => self.reserve(&reserve, now_ms),
-            ShardInput::Apply(commands) => {
+            ShardInput::Apply(commands, answer) => {
                 for (id, command) in commands {
                     self.apply(id, command, now_ms);
+                }
+                if let Some(answer) = answer {
+                    self.tell_commit_when_synced(answer);
                 }
             }
             ShardInput::Create(entry) => {
@@ -95,6 +98,9 @@ impl Shard {
             if let Some((_, client, confirm)) = self.unsynced.pop_front() {
                 self.confirmed.push((client, confirm, true));
             }
+        }
+        while self.commits.front().is_some_and(|(index, _)| *index <= self.synced) {
+            self.commits.pop_front();
         }
     }
 

@@ -35,7 +35,7 @@ use crate::broker::ids::QueueId;
 use crate::broker::queue::{Command, ConsumerId, Effect, GetReply, Queue};
 use crate::broker::topology::QueueEntry;
 use crate::node::alarm::Alarm;
-use crate::node::links::{ClientLink, ShardInput};
+use crate::node::links::{ClientLink, CommitAnswer, ShardInput};
 use crate::node::mailbox::Mailbox;
 use crate::node::shared::Shared;
 use crate::storage::{Append, LogHandle};
@@ -89,6 +89,8 @@ pub(crate) struct Shard {
     is_awaited: bool,
     /// Publishers whose batches wait for the log, in the order of their index.
     unsynced: VecDeque<(u64, Arc<ClientLink>, Confirm)>,
+    /// Commits that wait for the log, likewise.
+    commits: VecDeque<(u64, Arc<CommitAnswer>)>,
     /// Publishers to be told, and whether their messages were taken in.
     confirmed: Vec<(Arc<ClientLink>, Confirm, bool)>,
     /// What the command just applied had no place for.
@@ -139,6 +141,7 @@ impl Shard {
             appends_since_ms: None,
             is_awaited: false,
             unsynced: VecDeque::new(),
+            commits: VecDeque::new(),
             confirmed: Vec::new(),
             refused: Vec::new(),
             letters: OpenLetters::default(),

@@ -1,12 +1,14 @@
 //! What the transactions task asks of a shard.
 
+use std::sync::Arc;
+
 use super::Shard;
 use crate::broker::arguments::object_text;
 use crate::broker::batch::Batch;
 use crate::broker::channel::unacked::Verdict;
 use crate::broker::ids::QueueId;
 use crate::broker::queue::Command;
-use crate::node::links::{Reserve, Reserved, TransactionInput};
+use crate::node::links::{CommitAnswer, Reserve, Reserved, TransactionInput};
 use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
 
@@ -20,10 +22,20 @@ impl Shard {
         let reserved = self.reserve_all(&reserve.publishes, now_ms).map(|numbered| {
             let are_final =
                 reserve.settled.iter().map(|(id, verdict)| self.is_final(*id, *verdict)).collect();
-            Reserved { numbered, are_final }
+            let mut targets = reserve.publishes.iter().filter_map(|(id, ..)| self.slots.get(id));
+            let notes_ids = targets.any(|slot| slot.queue.looks_for_duplicates());
+            Reserved { numbered, are_final, notes_ids }
         });
         let answer = TransactionInput::Reserved(reserve.transaction, reserve.part, reserved);
         self.shared.transactions.push(answer);
+    }
+
+    /// What was applied last belongs to a commit, whose client is told when the log has it.
+    pub(super) fn tell_commit_when_synced(&mut self, answer: Arc<CommitAnswer>) {
+        if self.index > self.synced {
+            self.is_awaited = true;
+            self.commits.push_back((self.index, answer));
+        }
     }
 
     /// A queue that was deleted meanwhile takes its messages with it, and gives no numbers.
