@@ -5,6 +5,8 @@ use std::time::Instant;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Connection, ErrorKind};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use warren::broker::topology::{UserLimits, VhostLimits};
 use warren::node::ControlError;
 
@@ -101,6 +103,49 @@ async fn a_user_has_only_so_many_connections_and_channels() {
     let refused = connection.create_channel().await.map(drop).unwrap_err().to_string();
     let expected = "number of channels opened for user 'ann' has reached the maximum allowed user limit of 2";
     assert!(refused.contains(expected), "{refused}");
+}
+
+/// Sends a method.
+async fn send(socket: &mut TcpStream, channel: u8, (class, method): (u8, u8), arguments: &[u8]) {
+    let length = u8::try_from(arguments.len() + 4).unwrap();
+    let head = [1, 0, channel, 0, 0, 0, length, 0, class, 0, method];
+    socket.write_all(&[&head[..], arguments, &[0xCE]].concat()).await.unwrap();
+}
+
+/// Receives a method: class and method.
+async fn receive(socket: &mut TcpStream) -> (u8, u8) {
+    let mut head = [0; 7];
+    socket.read_exact(&mut head).await.unwrap();
+    let length = u16::from_be_bytes([head[5], head[6]]);
+    let mut rest = vec![0; usize::from(length) + 1];
+    socket.read_exact(&mut rest).await.unwrap();
+    (rest[1], rest[3])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_was_not_opened_does_not_count() {
+    let world = World::new().await;
+    let limits = UserLimits { max_connections: None, max_channels: Some(1) };
+    world.control.limit_user("guest", limits).await.unwrap();
+    let mut socket = TcpStream::connect(world.node.address()).await.unwrap();
+    socket.write_all(b"AMQP\0\0\x09\x01").await.unwrap();
+    assert_eq!(receive(&mut socket).await, (10, 10));
+    let login = b"\0\0\0\0\x05PLAIN\0\0\0\x0c\0guest\0guest\x05en_US";
+    send(&mut socket, 0, (10, 11), login).await;
+    assert_eq!(receive(&mut socket).await, (10, 30));
+    send(&mut socket, 0, (10, 31), &[0, 7, 0, 0, 0x10, 0, 0, 0]).await;
+    send(&mut socket, 0, (10, 40), b"\x01/\0\0").await;
+    assert_eq!(receive(&mut socket).await, (10, 41));
+    send(&mut socket, 1, (20, 10), &[0]).await;
+    assert_eq!(receive(&mut socket).await, (20, 11));
+    // A passive declare of a queue that is not there closes the channel.
+    send(&mut socket, 1, (50, 10), b"\0\0\x01q\x01\0\0\0\0").await;
+    assert_eq!(receive(&mut socket).await, (20, 40));
+    // It opens nothing before the close is answered.
+    send(&mut socket, 1, (20, 10), &[0]).await;
+    send(&mut socket, 1, (20, 41), &[]).await;
+    send(&mut socket, 1, (20, 10), &[0]).await;
+    assert_eq!(receive(&mut socket).await, (20, 11));
 }
 
 #[tokio::test(flavor = "multi_thread")]

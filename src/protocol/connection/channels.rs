@@ -169,6 +169,10 @@ impl Channels {
         self.state(channel) == State::Open
     }
 
+    pub(super) fn is_free(&self, channel: u16) -> bool {
+        self.state(channel) == State::Free
+    }
+
     #[inline]
     fn state(&self, channel: u16) -> State {
         self.states.get(usize::from(channel)).copied().unwrap_or_default()

@@ -236,6 +236,12 @@ impl Connection {
         self.is_running() && self.channels.is_open(channel)
     }
 
+    /// Whether a `channel.open` would open the channel: its number is free, so that one is not dropped in silence.
+    #[must_use]
+    pub fn is_channel_free(&self, channel: u16) -> bool {
+        self.is_running() && channel != 0 && self.channels.is_free(channel)
+    }
+
     /// Bytes came from the peer: any count as a heartbeat.
     #[inline]
     pub fn on_bytes_received(&mut self, now_ms: u64) {

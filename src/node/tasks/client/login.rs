@@ -72,7 +72,8 @@ impl Session {
     pub(super) fn check_channel_limit(&self, input: &Input<'_>) -> Result<(), Refusal> {
         let Input::Method { channel: number, method } = input else { return Ok(()) };
         let opens = matches!(&**method, AMQPClass::Channel(channel::AMQPMethod::Open(_)));
-        if !opens || !self.connection.is_running() || self.channels.contains_key(number) {
+        // Behind the broker's own close an open is dropped like all else.
+        if !opens || !self.connection.is_channel_free(*number) {
             return Ok(());
         }
         let limits = self.shared.topology().user(&self.user).map(|user| user.limits).unwrap_or_default();
