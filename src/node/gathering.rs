@@ -117,8 +117,13 @@ impl Gathering {
     }
 
     /// A connection has nothing to read: it does not wait for the turn, and loses it if that lasts.
-    pub(crate) fn step_aside(&self, link: &ClientLink) {
-        self.turns().waiting.retain(|waiting| waiting.id != link.id);
+    pub(crate) fn step_aside(&self, link: &ClientLink, now_ms: u64) {
+        let mut turns = self.turns();
+        turns.waiting.retain(|waiting| waiting.id != link.id);
+        if let Some(turn) = turns.holder.as_mut().filter(|turn| turn.owner == link.id) {
+            // It may have waited for its shard until now.
+            turn.until_ms = turn.until_ms.min(now_ms + STALLED_MS);
+        }
     }
 
     /// A connection gathers nothing more.
@@ -224,7 +229,7 @@ mod tests {
         assert_eq!(slow.asks(&gathering, 2 * STALLED_MS + 50), Ok(()), "the other stands still");
         // Who has nothing to read does not stand in the way.
         assert_eq!(other.asks(&gathering, 2 * STALLED_MS + 60), Err(3 * STALLED_MS + 50));
-        gathering.step_aside(&other.link);
+        gathering.step_aside(&other.link, 2 * STALLED_MS + 60);
         assert_eq!(slow.asks(&gathering, 9 * STALLED_MS), Ok(()));
     }
 
@@ -240,5 +245,18 @@ mod tests {
         gathering.leave(&holder.link);
         assert!(other.was_told());
         assert_eq!(other.asks(&gathering, 60_002), Ok(()));
+    }
+
+    #[test]
+    fn who_waited_for_its_shard_and_then_brings_nothing_loses_the_turn() {
+        let gathering = Gathering::new(MIB);
+        let (holder, other) = (Peer::of(1, 2 * MIB, &gathering), Peer::of(2, 2 * MIB, &gathering));
+        assert_eq!((holder.asks(&gathering, 0), other.asks(&gathering, 0)), (Ok(()), Err(STALLED_MS)));
+        gathering.hold(&holder.link);
+        // Its shard has room again, and another message of its is half gathered.
+        gathering.step_aside(&holder.link, 1000);
+        assert_eq!(other.asks(&gathering, 1001), Err(1000 + STALLED_MS));
+        gathering.step_aside(&holder.link, 1100);
+        assert_eq!(other.asks(&gathering, 1000 + STALLED_MS), Ok(()));
     }
 }

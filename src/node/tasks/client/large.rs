@@ -79,6 +79,14 @@ impl Session {
         }
     }
 
+    /// The connection is over: what it gathered is nobody's any more.
+    pub(super) fn end_gathering(&mut self) {
+        if !self.charge.is_empty() {
+            self.shared.gathering.set(&mut self.charge, 0);
+            self.shared.gathering.leave(&self.link);
+        }
+    }
+
     /// Whether this connection has to wait until others have handed over what they gather.
     pub(super) fn waits_for_turn(&self) -> bool {
         self.turn_timeout_ms.is_some()
@@ -109,19 +117,10 @@ impl Client {
             gathering.hold(&session.link);
             None
         } else if !has_input {
-            gathering.step_aside(&session.link);
+            gathering.step_aside(&session.link, session.now_ms);
             None
         } else {
             gathering.ask(&session.link, bytes, session.now_ms).err()
         };
-    }
-
-    /// The connection is over: what it gathered is nobody's any more.
-    pub(super) fn end_gathering(&mut self) {
-        let session = &mut self.session;
-        if !session.charge.is_empty() {
-            session.shared.gathering.set(&mut session.charge, 0);
-            session.shared.gathering.leave(&session.link);
-        }
     }
 }

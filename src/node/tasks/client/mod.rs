@@ -62,7 +62,7 @@ const LINGER: Duration = Duration::from_secs(10);
 pub(crate) async fn run(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
     let mut client = Client::new(shared, socket, peer);
     let reason = client.serve().await;
-    client.end_gathering();
+    client.session.end_gathering();
     client.session.release().await;
     if client.session.was_closed_by_client {
         client.linger().await;

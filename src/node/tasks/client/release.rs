@@ -67,7 +67,7 @@ impl Session {
     }
 }
 
-/// A task that ends by a panic must not keep messages or consumers.
+/// A task that ends by a panic must not keep messages, consumers or its share of what is gathered.
 impl Drop for Session {
     fn drop(&mut self) {
         if self.released {
@@ -76,6 +76,7 @@ impl Drop for Session {
         if std::thread::panicking() {
             tracing::error!(connection = self.link.id, peer = %self.peer, "a client task panicked: its connection ends");
         }
+        self.end_gathering();
         // Cancelled here, deliveries under way still count as this client's; so they are taken in first.
         self.hear();
         for channel in self.channels.values_mut() {
