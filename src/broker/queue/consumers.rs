@@ -87,6 +87,11 @@ impl Consumer {
     }
 }
 
+/// What tells the consumers of a channel from those of others: the address of what they share.
+fn channel_of(spec: &ConsumerSpec) -> usize {
+    Arc::as_ptr(&spec.shared).addr()
+}
+
 /// Consumers by slot.
 #[derive(Debug, Default)]
 pub(super) struct Consumers {
@@ -98,8 +103,8 @@ pub(super) struct Consumers {
     arrivals: u64,
     by_arrival: BTreeMap<u64, ConsumerId>,
     exclusive: usize,
-    /// Some channel has several of them.
-    crowded: bool,
+    /// How many of them each channel has.
+    by_channel: BTreeMap<usize, usize>,
     single_active: bool,
     /// The slot of the only one that is served, with `single_active`.
     active: Option<usize>,
@@ -122,9 +127,9 @@ impl Consumers {
         self.exclusive > 0
     }
 
-    /// Whether some channel may have several of them.
+    /// Whether some channel has several of them.
     pub(super) fn is_crowded(&self) -> bool {
-        self.crowded
+        self.by_channel.len() < self.by_id.len()
     }
 
     pub(super) fn ids(&self) -> Vec<ConsumerId> {
@@ -136,8 +141,7 @@ impl Consumers {
         if slot == self.slots.len() {
             self.slots.push(None);
         }
-        let mut others = self.slots.iter().flatten();
-        self.crowded = self.crowded || others.any(|other| Arc::ptr_eq(&other.spec.shared, &spec.shared));
+        *self.by_channel.entry(channel_of(&spec)).or_default() += 1;
         self.arrivals += 1;
         self.by_arrival.insert(self.arrivals, spec.id);
         self.by_id.insert(spec.id, slot);
@@ -157,6 +161,15 @@ impl Consumers {
         self.wake(slot);
     }
 
+    fn leave_channel(&mut self, channel: usize) {
+        if let Some(count) = self.by_channel.get_mut(&channel) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_channel.remove(&channel);
+            }
+        }
+    }
+
     pub(super) fn remove(&mut self, id: ConsumerId) -> bool {
         let Some(slot) = self.by_id.remove(&id) else { return false };
         if let Some(consumer) = self.slots[slot].take() {
@@ -165,9 +178,9 @@ impl Consumers {
             }
             self.by_arrival.remove(&consumer.arrival);
             self.exclusive -= usize::from(consumer.spec.exclusive);
+            self.leave_channel(channel_of(&consumer.spec));
             self.free.push(slot);
         }
-        self.crowded &= !self.by_id.is_empty();
         if self.active == Some(slot) {
             self.active = None;
             self.activate_next();

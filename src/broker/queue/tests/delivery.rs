@@ -226,3 +226,19 @@ fn ten_thousand_consumers_come_and_go() {
     }
     assert_eq!((queue.counts(), effects), (Counts::default(), Vec::new()));
 }
+
+#[test]
+fn a_channel_that_is_left_with_one_consumer_is_served_in_one_piece() {
+    let mut queue = plain();
+    queue.consume(1, |_| {});
+    let shared = Arc::clone(&queue.specs[&1].shared);
+    queue.consume(2, |_| {});
+    queue.consume(3, |spec| spec.shared = shared);
+    queue.cancel(3);
+    queue.put(&[1, 2, 3, 4]);
+    assert_eq!(
+        bodies(&queue.take_delivered()),
+        [1, 3, 2, 4],
+        "each consumer gets all of its messages at once"
+    );
+}
