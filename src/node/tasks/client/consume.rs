@@ -172,7 +172,7 @@ impl Session {
         };
         let source = Source { target, consumer: GETTER, timeout_ms: None };
         if !no_ack {
-            self.look_at_deliveries_within(self.limit_ms(&source));
+            self.look_at_deliveries_within(self.limit_in(&entry, None));
         }
         let now_ms = self.now_ms;
         let channel = self.channel(number)?;

@@ -3,6 +3,7 @@
 
 use super::session::Session;
 use crate::broker::channel::unacked::{Age, Source};
+use crate::broker::topology::QueueEntry;
 use crate::node::links::ShardInput;
 use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
@@ -48,8 +49,13 @@ impl Session {
     pub(super) fn limit_ms(&self, source: &Source) -> u64 {
         let topology = self.shared.topology();
         // What a deleted queue had sent belongs nowhere.
-        let Some(queue) = topology.queue_by_id(source.target.id) else { return u64::MAX };
-        let limit_ms = source.timeout_ms.or(queue.settings.consumer_timeout_ms);
+        let queue = topology.queue_by_id(source.target.id);
+        queue.map_or(u64::MAX, |queue| self.limit_in(queue, source.timeout_ms))
+    }
+
+    /// The same for a queue that was looked up, and what the consumer says.
+    pub(super) fn limit_in(&self, queue: &QueueEntry, own_ms: Option<u64>) -> u64 {
+        let limit_ms = own_ms.or(queue.settings.consumer_timeout_ms);
         let limit_ms = limit_ms.unwrap_or(self.shared.config.limits.consumer_timeout_ms);
         if limit_ms == 0 { u64::MAX } else { limit_ms }
     }
