@@ -29,8 +29,8 @@ pub(super) const OPEN_BYTES_MAX: usize = 256 * 1024;
 pub(super) enum Routed {
     /// Where all of this exchange and key go: the place in the channel's cache.
     Always(Place),
-    /// Where this one goes.
-    Once(Once),
+    /// Where this one goes; on the heap, being rare and large.
+    Once(Box<Once>),
 }
 
 /// What a route is made of.
@@ -146,7 +146,7 @@ impl Session {
     ) -> Result<Routed, Refusal> {
         if !more.is_empty() {
             let (once, _) = self.find_route(publish, properties, more)?;
-            return Ok(Routed::Once(once));
+            return Ok(Routed::Once(Box::new(once)));
         }
         let version = self.shared.version();
         let routes = &mut self.channel(publish.channel)?.routes;
@@ -155,7 +155,7 @@ impl Session {
         }
         let (once, cacheable) = self.find_route(publish, properties, more)?;
         if !cacheable {
-            return Ok(Routed::Once(once));
+            return Ok(Routed::Once(Box::new(once)));
         }
         Ok(Routed::Always(self.channel(publish.channel)?.routes.put(once.route)))
     }
