@@ -25,12 +25,12 @@ fn declare(ch: Channel<'_>) {
         .ok();
 }
 
-/// Publishes so many messages, a third of them with a short time to live; all are confirmed.
+/// Publishes so many messages; all are confirmed. A third of them live shorter than it takes to consume anything.
 fn publish(ch: Channel<'_>, first: u64) {
     ch.confirm_select().ok();
     for n in first..first + MESSAGES {
         let message = ch.publish("", "dying", n.to_string()).persistent();
-        if n % 3 == 0 { message.expiration("30").send() } else { message.send() }
+        if n % 3 == 0 { message.expiration("1").send() } else { message.send() }
     }
     assert!(ch.confirms(1, MESSAGES).iter().all(|acked| *acked));
 }
