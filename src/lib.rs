@@ -5,6 +5,7 @@
 //! - [`protocol`]: bytes to methods and back; the state of one connection; no I/O
 //! - [`broker`]: queues, exchanges, channels as pure state machines
 //! - [`storage`]: the log and the cold store
+//! - [`replication`]: the same state on several nodes
 //! - [`config`]: the configuration file, checked
 //! - [`node`]: tasks, sockets, clock: a running broker
 
@@ -12,4 +13,5 @@ pub mod broker;
 pub mod config;
 pub mod node;
 pub mod protocol;
+pub mod replication;
 pub mod storage;

@@ -17,3 +17,66 @@ pub struct Target {
     /// Whether the queue survives a restart: only then a persistent message waits for the log.
     pub durable: bool,
 }
+
+/// A node of a cluster; numbers are given out when nodes join, from 1 on, and never again.
+pub type NodeId = u16;
+
+/// The number of a node that is no member of a cluster with others.
+pub const FIRST_NODE: NodeId = 1;
+
+/// Nodes have smaller numbers than this.
+pub const NODES_MAX: u16 = 256;
+
+/// A group of nodes that keeps the same state by one log (Raft): 0 orders declarations, those from 1 on own queues.
+pub type GroupId = u16;
+
+/// The group that orders declarations.
+pub const META_GROUP: GroupId = 0;
+
+/// Who orders what happens to a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Home {
+    /// One node, by its own log: the queue has one copy.
+    Node(NodeId),
+    /// A group: every member has a copy.
+    Group(GroupId),
+}
+
+/// Where a node stands: from this it finds the mailbox for a queue.
+///
+/// A node has a mailbox for each of its own shards, behind them one for each group, behind them one for each node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// This node.
+    pub node: NodeId,
+    /// Its shards.
+    pub shards: u16,
+    /// Groups that own queues; none without a cluster.
+    pub groups: u16,
+}
+
+impl Placement {
+    /// A node by itself.
+    #[must_use]
+    pub fn alone(shards: u16) -> Self {
+        Self { node: FIRST_NODE, shards, groups: 0 }
+    }
+
+    /// The mailbox for a queue.
+    #[must_use]
+    pub fn mailbox(&self, home: Home, id: QueueId) -> u16 {
+        match home {
+            Home::Node(node) if node == self.node => {
+                u16::try_from(id.0 % u64::from(self.shards.max(1))).unwrap_or(0)
+            }
+            Home::Group(group) => self.shards + group.saturating_sub(1),
+            Home::Node(node) => self.shards + self.groups + node,
+        }
+    }
+
+    /// How many mailboxes there are.
+    #[must_use]
+    pub fn mailboxes(&self) -> u16 {
+        if self.groups == 0 { self.shards } else { self.shards + self.groups + NODES_MAX }
+    }
+}

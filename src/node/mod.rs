@@ -8,11 +8,13 @@
 //! - `control`: what those who run the node may ask of it
 //! - `gathering`: how many bytes of large messages may be gathered at once
 //! - `resource_alarm`, `machine`: what the machine is short of, and how that is measured
+//! - `cluster`: what makes several nodes one broker
 //! - `clock`, `auth`, `names`: time, passwords, made-up names
 
 mod alarm;
 mod auth;
 mod clock;
+mod cluster;
 mod control;
 mod gathering;
 mod links;

@@ -107,3 +107,34 @@ impl Log {
         recover::recover(dir, options, replay, salvage)
     }
 }
+
+/// Records of these shards can be read back while the node runs.
+pub const READABLE_SHARDS: std::ops::Range<u16> = 0x4000..0x8000;
+
+/// One record read back from a running log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadBack {
+    /// As appended.
+    pub index: u64,
+    /// As appended.
+    pub kind: u8,
+    /// Head and body, end to end.
+    pub payload: Bytes,
+}
+
+/// A log for those who replicate: what they append they can read again.
+pub trait ReadableLog: std::fmt::Debug + Send + Sync {
+    /// See [`LogHandle::append`].
+    fn append(&self, records: Vec<Append>);
+    /// Records of a shard of [`READABLE_SHARDS`] with these indexes, in order, as many as `bytes_max` bytes hold but at least
+    /// one. Only what was reported as synced and is not released can be read.
+    ///
+    /// # Errors
+    /// When a record is not there, or the disk fails.
+    fn read(
+        &self,
+        shard: u16,
+        indexes: std::ops::RangeInclusive<u64>,
+        bytes_max: usize,
+    ) -> Result<Vec<ReadBack>, StorageError>;
+}

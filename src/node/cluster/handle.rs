@@ -1,0 +1,78 @@
+//! A node's part in its cluster, for its tasks.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::forward::{Forward, Owner};
+use super::inputs::{GatewayInput, GroupInput};
+use super::peer::PeerMessage;
+use crate::broker::ids::{GroupId, NodeId, Placement};
+use crate::node::mailbox::Mailbox;
+
+/// The way to other nodes.
+pub(crate) trait Peers: fmt::Debug + Send + Sync {
+    /// Sends a message, behind those sent to this node before. What cannot be sent is dropped; the link is then reported as
+    /// down to all tasks.
+    fn send(&self, to: NodeId, message: PeerMessage);
+    /// Whether there is a link to a node at the moment.
+    fn is_up(&self, node: NodeId) -> bool;
+}
+
+/// A node's part in its cluster.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) placement: Placement,
+    pub(crate) peers: Arc<dyn Peers>,
+    /// Mailboxes of the tasks of groups 1, 2, ...: every node runs all of them, member or not.
+    pub(crate) groups: Vec<Arc<Mailbox<GroupInput>>>,
+    /// Mailboxes of the gateways: one for each group, one for each other node.
+    pub(crate) gateways: BTreeMap<Owner, Arc<Mailbox<GatewayInput>>>,
+    /// Sessions of other nodes with this node's shards.
+    pub(crate) serving: Arc<Mailbox<ServingInput>>,
+    /// Declarations are applied on this node up to this index of the meta group.
+    meta_index: AtomicU64,
+}
+
+/// What the task that serves this node's shards to other nodes is told.
+#[derive(Debug)]
+pub(crate) enum ServingInput {
+    Forward(Forward),
+    Link(NodeId, super::peer::LinkState),
+    /// Declarations are applied up to a higher index.
+    MetaApplied,
+}
+
+impl Cluster {
+    pub(crate) fn new(
+        placement: Placement,
+        peers: Arc<dyn Peers>,
+        nodes: impl Iterator<Item = NodeId>,
+        mailbox_bytes: usize,
+    ) -> Self {
+        let owners = (1..=placement.groups).map(Owner::Group).chain(nodes.map(Owner::Node));
+        Self {
+            placement,
+            peers,
+            groups: (0..placement.groups).map(|_| Arc::new(Mailbox::new(mailbox_bytes))).collect(),
+            gateways: owners.map(|owner| (owner, Arc::new(Mailbox::new(mailbox_bytes)))).collect(),
+            serving: Arc::new(Mailbox::new(mailbox_bytes)),
+            meta_index: AtomicU64::new(0),
+        }
+    }
+
+    /// The mailbox of the task of a group that owns queues.
+    pub(crate) fn group(&self, group: GroupId) -> Option<&Arc<Mailbox<GroupInput>>> {
+        self.groups.get(usize::from(group.checked_sub(1)?))
+    }
+
+    /// Declarations are applied on this node up to this index of the meta group.
+    pub(crate) fn meta_index(&self) -> u64 {
+        self.meta_index.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_meta_index(&self, index: u64) {
+        self.meta_index.store(index, Ordering::Release);
+    }
+}

@@ -1,0 +1,81 @@
+//! What the tasks of a cluster are told.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::forward::{Answers, Forward};
+use super::peer::{LinkState, SnapshotPiece};
+use crate::broker::ids::{GroupId, NodeId, QueueId};
+use crate::broker::topology::QueueEntry;
+
+/// What a group's task (`tasks/group`) is told.
+#[derive(Debug)]
+pub(crate) enum GroupInput {
+    /// A session asks, on this node or another.
+    Forward(Forward),
+    /// Raft messages of other members.
+    Raft(Vec<Bytes>),
+    /// The log is synced up to this index of the group's records.
+    LogSynced(u64),
+    Snapshot(NodeId, SnapshotPiece),
+    Link(NodeId, LinkState),
+    /// Declarations changed on this node, up to this index of the meta group. Queues of this group that are new or work by
+    /// other settings, and those that are gone.
+    Topology { index: u64, changed: Vec<Arc<QueueEntry>>, deleted: Vec<QueueId> },
+    /// Everything that a restart needs goes to the cold store; answers with the index of the group's log records up to which
+    /// that is so.
+    Checkpoint(oneshot::Sender<u64>),
+    /// Orders and questions.
+    Control(GroupControl),
+    /// Leads are to be given up, then the node stops: answered when all that is to be noted is with the log.
+    Stop(oneshot::Sender<()>),
+}
+
+#[derive(Debug)]
+pub(crate) enum GroupControl {
+    /// Another member is to lead.
+    Transfer(NodeId),
+    /// The group is to have these members; answered at once with whether this node leads and has begun.
+    SetMembers { voters: Vec<NodeId>, learners: Vec<NodeId>, reply: oneshot::Sender<bool> },
+    Status(oneshot::Sender<GroupStatus>),
+    /// The disk does not answer (true), or does again.
+    DiskStalls(bool),
+}
+
+/// How a group stands, as one of its members sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct GroupStatus {
+    pub(crate) group: GroupId,
+    /// 0 when nobody is known to lead.
+    pub(crate) leader: NodeId,
+    pub(crate) term: u64,
+    pub(crate) commit: u64,
+    pub(crate) applied: u64,
+    pub(crate) queues: u64,
+    /// Known to the leader only; a member that does not lead names itself alone.
+    pub(crate) members: Vec<MemberStatus>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MemberStatus {
+    pub(crate) node: NodeId,
+    pub(crate) is_voter: bool,
+    /// It was heard from lately, and has everything but what is on its way.
+    pub(crate) in_sync: bool,
+    pub(crate) lag_entries: u64,
+    pub(crate) lag_bytes: u64,
+    /// A snapshot is on its way to it.
+    pub(crate) gets_snapshot: bool,
+}
+
+/// What a gateway (`tasks/gateway`), the way of this node's clients to one owner, is told beside what its mailbox
+/// of [`crate::node::links::ShardInput`] brings.
+#[derive(Debug)]
+pub(crate) enum GatewayInput {
+    Answers(Answers),
+    /// Who owns the queues now: the leader of the group (0: unknown) and its term, or for a node whether it is reachable.
+    Leader(NodeId, u64),
+    Link(NodeId, LinkState),
+}

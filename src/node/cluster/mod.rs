@@ -1,0 +1,11 @@
+//! What makes several nodes one broker.
+//!
+//! - `forward`: what one node asks of a queue's owner on another, and the answers
+//! - `peer`: everything that nodes tell each other
+//! - `handle`: a node's part in its cluster
+//! - `inputs`: what the tasks of a cluster are told
+
+pub(crate) mod forward;
+pub(crate) mod handle;
+pub(crate) mod inputs;
+pub(crate) mod peer;
