@@ -9,13 +9,14 @@ use tokio::sync::{Notify, oneshot};
 
 use super::auth::Passwords;
 use super::clock::Clock;
+use super::cluster::handle::Cluster;
 use super::gathering::Gathering;
 use super::links::{Applied, ClientInput, ClientLink, Commit, MetaInput, ShardInput, TransactionInput};
 use super::mailbox::Mailbox;
 use super::presence::Presence;
 use super::replies::Replies;
 use super::resource_alarm::ResourceAlarms;
-use crate::broker::ids::{ConnectionId, Target};
+use crate::broker::ids::{ConnectionId, Placement, Target};
 use crate::broker::topology::{self, Topology};
 use crate::config::Config;
 use crate::protocol::error::Refusal;
@@ -40,8 +41,11 @@ pub(crate) struct Shared {
     topology: RwLock<Topology>,
     /// The topology's version, to be read without the lock.
     version: AtomicU64,
-    /// Mailboxes of the shards.
+    /// The node's part in its cluster; none when it is alone.
+    pub(crate) cluster: Option<Arc<Cluster>>,
+    /// Mailboxes for queues: those of the own shards first, then those of owners elsewhere ([`Placement`]).
     pub(crate) shards: Vec<Arc<Mailbox<ShardInput>>>,
+    local_shards: usize,
     /// Mailbox of the meta task.
     pub(crate) meta: Arc<Mailbox<MetaInput>>,
     /// Mailbox of the transactions task.
@@ -70,9 +74,21 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// A node with a topology that is recovered.
+    /// A node by itself, with a topology that is recovered.
     #[must_use]
-    pub(crate) fn new(config: Config, clock: Clock, topology: Topology, shards: u16) -> Self {
+    pub(crate) fn alone(config: Config, clock: Clock, topology: Topology, shards: u16) -> Self {
+        Self::new(config, clock, topology, Placement::alone(shards), None)
+    }
+
+    /// A node with a topology that is recovered, and with its part in a cluster.
+    #[must_use]
+    pub(crate) fn new(
+        config: Config,
+        clock: Clock,
+        topology: Topology,
+        placement: Placement,
+        cluster: Option<Arc<Cluster>>,
+    ) -> Self {
         let mailbox_bytes = config.limits.mailbox_bytes;
         let gathering_bytes = config.memory.gathering_bytes;
         Self {
@@ -80,7 +96,9 @@ impl Shared {
             clock,
             version: AtomicU64::new(topology.version()),
             topology: RwLock::new(topology),
-            shards: (0..shards).map(|_| Arc::new(Mailbox::new(mailbox_bytes))).collect(),
+            cluster,
+            local_shards: usize::from(placement.shards),
+            shards: (0..placement.mailboxes()).map(|_| Arc::new(Mailbox::new(mailbox_bytes))).collect(),
             meta: Arc::new(Mailbox::new(mailbox_bytes)),
             transactions: Arc::new(Mailbox::new(mailbox_bytes)),
             meta_synced: AtomicU64::new(0),
@@ -121,6 +139,11 @@ impl Shared {
     /// A number for a connection or consumer; never 0.
     pub(crate) fn next_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Mailboxes of this node's own shards.
+    pub(crate) fn own_shards(&self) -> &[Arc<Mailbox<ShardInput>>] {
+        &self.shards[..self.local_shards]
     }
 
     /// The mailbox of a queue's shard.
@@ -240,7 +263,7 @@ mod tests {
     #[test]
     fn a_client_that_waits_for_a_later_index_is_told_of_that_one() {
         let config = Config::load(None).expect("the defaults are right");
-        let shared = Shared::new(config, Clock::start(), Topology::new(1), 1);
+        let shared = Shared::alone(config, Clock::start(), Topology::new(1), 1);
         let client = Arc::new(ClientLink { id: 1, mailbox: Mailbox::new(usize::MAX) });
         shared.wait_for_meta(5, Arc::clone(&client));
         let mut told = Vec::new();

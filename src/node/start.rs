@@ -116,7 +116,7 @@ impl Node {
             .await
             .map_err(|error| StartError::System(format!("recovery failed: {error}")))??;
         let Recovered { topology, queues, log, indexes } = recovered;
-        let shared = Arc::new(Shared::new(config, clock, topology, shards));
+        let shared = Arc::new(Shared::alone(config, clock, topology, shards));
         let failure = Failure::default();
         let log = start_log(log, &shared, &failure);
         let cold = start_cold(cold, &shared, &failure)?;
@@ -129,7 +129,7 @@ impl Node {
 
     fn start_tasks(&self, queues: Vec<Recovery>, indexes: &BTreeMap<u16, u64>) {
         let index_of = |shard: u16| indexes.get(&shard).copied().unwrap_or(0);
-        let mut of_shard: Vec<Vec<Recovery>> = self.shared.shards.iter().map(|_| Vec::new()).collect();
+        let mut of_shard: Vec<Vec<Recovery>> = self.shared.own_shards().iter().map(|_| Vec::new()).collect();
         for (entry, queue) in queues {
             of_shard[usize::from(entry.shard)].push((entry, queue));
         }
@@ -150,7 +150,7 @@ impl Node {
         let meta =
             Meta { shared: Arc::clone(&self.shared), log: self.log.clone(), cold, index, checkpoint: None };
         self.supervise("meta", meta.run());
-        let last = u16::try_from(self.shared.shards.len()).unwrap_or(u16::MAX);
+        let last = u16::try_from(self.shared.own_shards().len()).unwrap_or(u16::MAX);
         let index = index_of(TRANSACTIONS_SHARD);
         let transactions = Transactions::new(Arc::clone(&self.shared), self.log.clone(), index);
         self.supervise("transactions", transactions.run());
@@ -226,7 +226,7 @@ impl Node {
     pub async fn stop(self) -> Result<(), String> {
         self.shared.begin_stop();
         self.say_goodbye().await;
-        for shard in &self.shared.shards {
+        for shard in self.shared.own_shards() {
             let (reply, done) = oneshot::channel();
             shard.push(ShardInput::Stop(reply));
             let _ = tokio::time::timeout(GOODBYE, done).await;
@@ -291,7 +291,7 @@ fn start_log(writer: LogWriter, shared: &Arc<Shared>, failure: &Failure) -> LogH
                 told.transactions.push(TransactionInput::Synced(*index));
                 continue;
             }
-            match shard.checked_sub(1).and_then(|number| told.shards.get(usize::from(number))) {
+            match shard.checked_sub(1).and_then(|number| told.own_shards().get(usize::from(number))) {
                 Some(shard) => shard.push(ShardInput::Synced(*index)),
                 None => told.meta.push(MetaInput::Synced(*index)),
             }

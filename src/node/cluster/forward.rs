@@ -45,16 +45,25 @@ pub(crate) struct Item {
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
     /// Messages; dead letters when `letters`.
-    Publish { batch: Batch, letters: bool },
+    Publish {
+        batch: Batch,
+        letters: bool,
+    },
     /// Deliveries are settled.
-    Settle { consumer: ConsumerId, how: Settle, ranges: Vec<SeqRange> },
+    Settle {
+        consumer: ConsumerId,
+        how: Settle,
+        ranges: Vec<SeqRange>,
+    },
     /// A consumer begins, or is attached again after the owner changed.
     Consume(Consumer),
     Suspend(ConsumerId),
     Cancel(ConsumerId),
     Credit(ConsumerId, u64),
     Resume(ConsumerId),
-    Get { no_ack: bool },
+    Get {
+        no_ack: bool,
+    },
     Purge,
     Delete(DeleteIf),
     Stat,

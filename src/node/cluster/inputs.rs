@@ -23,7 +23,11 @@ pub(crate) enum GroupInput {
     Link(NodeId, LinkState),
     /// Declarations changed on this node, up to this index of the meta group. Queues of this group that are new or work by
     /// other settings, and those that are gone.
-    Topology { index: u64, changed: Vec<Arc<QueueEntry>>, deleted: Vec<QueueId> },
+    Topology {
+        index: u64,
+        changed: Vec<Arc<QueueEntry>>,
+        deleted: Vec<QueueId>,
+    },
     /// Everything that a restart needs goes to the cold store; answers with the index of the group's log records up to which
     /// that is so.
     Checkpoint(oneshot::Sender<u64>),
@@ -38,7 +42,11 @@ pub(crate) enum GroupControl {
     /// Another member is to lead.
     Transfer(NodeId),
     /// The group is to have these members; answered at once with whether this node leads and has begun.
-    SetMembers { voters: Vec<NodeId>, learners: Vec<NodeId>, reply: oneshot::Sender<bool> },
+    SetMembers {
+        voters: Vec<NodeId>,
+        learners: Vec<NodeId>,
+        reply: oneshot::Sender<bool>,
+    },
     Status(oneshot::Sender<GroupStatus>),
     /// The disk does not answer (true), or does again.
     DiskStalls(bool),

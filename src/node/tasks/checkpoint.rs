@@ -46,7 +46,7 @@ pub(crate) async fn checkpoint(
     shared.transactions.push(TransactionInput::Checkpoint(reply));
     let Ok(index) = answer.await else { return false };
     applied.push((TRANSACTIONS_SHARD, index));
-    for (number, shard) in (1u16..).zip(&shared.shards) {
+    for (number, shard) in (1u16..).zip(shared.own_shards()) {
         let (reply, answer) = oneshot::channel();
         shard.push(ShardInput::Checkpoint(reply));
         let Ok(index) = answer.await else { return false };

@@ -196,7 +196,7 @@ fn reconfigure(shared: &Shared, outcome: &Outcome) {
     if outcome.changed_queues.is_empty() {
         return;
     }
-    for (number, shard) in (0..).zip(&shared.shards) {
+    for (number, shard) in (0..).zip(shared.own_shards()) {
         let changed = outcome.changed_queues.iter().filter(|queue| queue.shard == number);
         shard.push(ShardInput::Reconfigure(changed.cloned().collect()));
     }

@@ -322,7 +322,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_with_half_a_frame_sleeps() {
         let config = Config::load(None).unwrap();
-        let shared = Arc::new(Shared::new(config, Clock::start(), Topology::new(1), 1));
+        let shared = Arc::new(Shared::alone(config, Clock::start(), Topology::new(1), 1));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, address) = listener.accept().await.unwrap();

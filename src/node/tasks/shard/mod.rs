@@ -121,7 +121,7 @@ pub(crate) struct Start {
 impl Shard {
     pub(crate) fn new(start: Start) -> Self {
         let mailbox = Arc::clone(&start.shared.shards[usize::from(start.number)]);
-        let shards = start.shared.shards.len();
+        let shards = start.shared.own_shards().len();
         let share = usize::try_from(start.shared.config.memory.messages_bytes).unwrap_or(usize::MAX) / shards;
         let mut shard = Self {
             shared: start.shared,
