@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::cluster::ClusterConfig;
 use super::error::ConfigError;
 use super::raw;
 use crate::storage::SyncPolicy;
@@ -29,6 +30,8 @@ pub struct Config {
     pub security: Security,
     /// `[logging]`
     pub logging: Logging,
+    /// `[cluster]`; without it the node is alone.
+    pub cluster: Option<ClusterConfig>,
 }
 
 /// Who this node is and where its data lies.
@@ -178,7 +181,7 @@ impl FromStr for LogFormat {
 }
 
 /// The checks of one file, one function per table.
-struct Check<'a> {
+pub(super) struct Check<'a> {
     file: Option<&'a Path>,
 }
 
@@ -193,6 +196,7 @@ impl Check<'_> {
             log: self.log(&raw.log)?,
             security: self.security(raw.security)?,
             logging: self.logging(raw.logging)?,
+            cluster: raw.cluster.map(|cluster| self.cluster(cluster)).transpose()?,
         })
     }
 
@@ -200,10 +204,7 @@ impl Check<'_> {
         if raw.data_dir.is_empty() {
             return Err(self.refused("node.data_dir", &raw.data_dir, "the path of a directory"));
         }
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
-        if !(1..=64).contains(&raw.name.len()) || !raw.name.bytes().all(plain) {
-            return Err(self.refused("node.name", &raw.name, "1 to 64 of letters, digits and . _ - @"));
-        }
+        self.plain_name("node.name", &raw.name)?;
         Ok(Node {
             data_dir: PathBuf::from(raw.data_dir),
             name: raw.name,
@@ -320,7 +321,7 @@ impl Check<'_> {
     }
 
     /// A number in its range. Each range lies inside its type, so that only the range can refuse.
-    fn number<T: TryFrom<i64>>(
+    pub(super) fn number<T: TryFrom<i64>>(
         &self,
         key: &'static str,
         found: i64,
@@ -331,6 +332,15 @@ impl Check<'_> {
         })
     }
 
+    /// The name of a node.
+    pub(super) fn plain_name(&self, key: &'static str, found: &str) -> Result<(), ConfigError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
+        if (1..=64).contains(&found.len()) && found.bytes().all(plain) {
+            return Ok(());
+        }
+        Err(self.refused(key, found, "1 to 64 of letters, digits and . _ - @"))
+    }
+
     /// A name that fits in an AMQP short string.
     fn short(&self, key: &'static str, found: &str) -> Result<(), ConfigError> {
         if (1..=255).contains(&found.len()) {
@@ -339,11 +349,11 @@ impl Check<'_> {
         Err(self.refused(key, found, "1 to 255 bytes"))
     }
 
-    fn refused(&self, key: &'static str, found: &str, allowed: &str) -> ConfigError {
+    pub(super) fn refused(&self, key: &'static str, found: &str, allowed: &str) -> ConfigError {
         self.refusal(key, format!("{found:?}"), allowed)
     }
 
-    fn refusal(&self, key: &'static str, found: String, allowed: &str) -> ConfigError {
+    pub(super) fn refusal(&self, key: &'static str, found: String, allowed: &str) -> ConfigError {
         ConfigError::Refused { file: self.file.map(Path::to_owned), key, found, allowed: allowed.to_owned() }
     }
 }

@@ -7,11 +7,15 @@
 //! `config/warren.toml` lists every key with its default; a test below keeps it equal to the code.
 
 mod checked;
+mod cluster;
 mod error;
 mod raw;
 
 pub use checked::{Config, Disk, Limits, Listener, Log, LogFormat, Logging, Memory, Node, Security};
+pub use cluster::{ClusterConfig, Minority, PeerSecurity, Secret, TlsFiles};
 pub use error::ConfigError;
 
+#[cfg(test)]
+mod cluster_tests;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ pub(super) struct Raw {
     pub log: Log,
     pub security: Security,
     pub logging: Logging,
+    pub cluster: Option<Cluster>,
 }
 
 /// `[node]`
@@ -158,5 +159,56 @@ pub(super) struct Logging {
 impl Default for Logging {
     fn default() -> Self {
         Self { filter: "info".to_owned(), format: "text".to_owned() }
+    }
+}
+
+/// `[cluster]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Cluster {
+    pub name: String,
+    pub bind: String,
+    pub advertise: String,
+    pub client_address: String,
+    pub seeds: Vec<String>,
+    pub groups: i64,
+    pub replicas: i64,
+    pub secret: String,
+    pub secret_file: String,
+    pub tls_ca: String,
+    pub tls_certificate: String,
+    pub tls_key: String,
+    pub tick_ms: i64,
+    pub election_ms: i64,
+    pub minority: String,
+    pub patience_ms: i64,
+    pub leader_moves_per_second: i64,
+    pub member_changes_max: i64,
+    pub drain_ms: i64,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            bind: "127.0.0.1:35672".to_owned(),
+            advertise: String::new(),
+            client_address: String::new(),
+            seeds: Vec::new(),
+            groups: 16,
+            replicas: 3,
+            secret: String::new(),
+            secret_file: String::new(),
+            tls_ca: String::new(),
+            tls_certificate: String::new(),
+            tls_key: String::new(),
+            tick_ms: 50,
+            election_ms: 400,
+            minority: "block".to_owned(),
+            patience_ms: 3000,
+            leader_moves_per_second: 2,
+            member_changes_max: 4,
+            drain_ms: 5000,
+        }
     }
 }
