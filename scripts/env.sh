@@ -34,7 +34,7 @@ refresh_packages() {
 install_packages() {
     command -v apt-get >/dev/null || fail "missing: $*" \
         "This is not Debian or Ubuntu: install the same with your own package manager" \
-        "(a C++20 compiler, libclang with its headers, Python 3 with venv) and run this again."
+        "(a C++20 compiler, libclang with its headers, protoc, Python 3 with venv) and run this again."
     say "installing $* with apt-get"
     refresh_packages
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null ||
@@ -48,7 +48,7 @@ at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; 
 candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: *\([0-9][0-9.]*\).*/\1/p'; }
 cargo_version() { cargo --version 2>/dev/null | cut -d ' ' -f 2; }
 
-# A C++ compiler and libclang for RocksDB, and a cargo that is new enough.
+# A C++ compiler and libclang for RocksDB, protoc for the messages of Raft, and a cargo that is new enough.
 need_build_tools() {
     local missing=() wanted found
     command -v c++ >/dev/null || missing+=(g++)
@@ -56,6 +56,7 @@ need_build_tools() {
         ! compgen -G '/usr/lib/llvm*/lib/libclang.so' >/dev/null && ! compgen -G '/usr/lib*/libclang.so' >/dev/null; then
         missing+=(libclang-dev)
     fi
+    [ -n "${PROTOC:-}" ] || command -v protoc >/dev/null || missing+=(protobuf-compiler)
     [ -e /etc/ssl/certs/ca-certificates.crt ] || [ ! -e /etc/debian_version ] || missing+=(ca-certificates)
     [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
 
