@@ -1,0 +1,157 @@
+//! From a configuration to a running node, and back.
+//!
+//! - `load`: from the files to what the tasks begin with
+//! - `tasks`: setting the tasks going
+//! - `failure`: what keeps a node from starting, and what ends it
+
+mod failure;
+mod load;
+mod tasks;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use super::auth;
+use super::clock::Clock;
+use super::control::Control;
+use super::links::ShardInput;
+use super::recover::Recovered;
+use super::shared::Shared;
+use super::tasks::cold::ColdThreads;
+use super::tasks::listener;
+use crate::broker::topology::Command;
+use crate::config::Config;
+use crate::storage::{DirectoryLock, LogHandle};
+use failure::Failure;
+pub use failure::StartError;
+use load::{load, shards, start_cold, start_log};
+
+/// How long clients have for their goodbye when the node stops.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// A running node.
+pub struct Node {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    log: LogHandle,
+    cold: ColdThreads,
+    failure: Failure,
+    /// Held as long as the node runs.
+    _directory: DirectoryLock,
+}
+
+impl Node {
+    /// Recovers what is on disk, and starts all tasks. With `salvage`, damaged records of the log are skipped.
+    ///
+    /// # Errors
+    /// When the address is taken, or the data directory is locked, unreadable, damaged or of a newer format.
+    pub async fn start(config: Config, salvage: bool) -> Result<Self, StartError> {
+        let bind = config.listener.bind;
+        let listener = TcpListener::bind(bind).await.map_err(|error| StartError::Listen(bind, error))?;
+        let address = listener.local_addr().map_err(|error| StartError::Listen(bind, error))?;
+        let clock = Clock::start();
+        let shards = shards(&config);
+        let load = move || load(&config, shards, clock.now_ms(), salvage).map(|loaded| (config, loaded));
+        let (config, (directory, cold, recovered)) = tokio::task::spawn_blocking(load)
+            .await
+            .map_err(|error| StartError::System(format!("recovery failed: {error}")))??;
+        let Recovered { topology, queues, log, indexes } = recovered;
+        let shared = Arc::new(Shared::alone(config, clock, topology, shards));
+        let failure = Failure::default();
+        let log = start_log(log, &shared, &failure);
+        let cold = start_cold(cold, &shared, &failure)?;
+        let node = Self { shared, address, log, cold, failure, _directory: directory };
+        node.start_tasks(queues, &indexes);
+        node.first_declarations().await?;
+        node.listen(listener);
+        Ok(node)
+    }
+
+    /// A new data directory gets a vhost and a user.
+    async fn first_declarations(&self) -> Result<(), StartError> {
+        if !self.shared.topology().users().is_empty() {
+            return Ok(());
+        }
+        let security = &self.shared.config.security;
+        let password_hash = auth::hash(&security.default_password).map_err(StartError::System)?;
+        let user = Command::PutUser {
+            name: security.default_user.clone(),
+            password_hash,
+            tags: "administrator".to_owned(),
+        };
+        for command in [Command::CreateVhost { name: "/".to_owned() }, user] {
+            self.shared.apply(command).await.map_err(|refusal| StartError::System(refusal.to_string()))?;
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "tasks are started here")]
+    fn listen(&self, listener: TcpListener) {
+        tokio::spawn(listener::run(Arc::clone(&self.shared), listener));
+    }
+
+    /// Where clients come in.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A handle for those who run the node.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        Control::new(Arc::clone(&self.shared))
+    }
+
+    /// Begins the stop, as a signal does.
+    pub fn begin_stop(&self) {
+        self.shared.begin_stop();
+    }
+
+    /// Waits until the node has to stop, by [`Self::begin_stop`] or by a failure.
+    pub async fn stopped(&self) {
+        self.shared.stopped().await;
+    }
+
+    /// Stops: clients are told, what is accepted is written and synced.
+    ///
+    /// # Errors
+    /// The failure that made the node stop.
+    pub async fn stop(self) -> Result<(), String> {
+        self.shared.begin_stop();
+        self.say_goodbye().await;
+        for shard in self.shared.own_shards() {
+            let (reply, done) = oneshot::channel();
+            shard.push(ShardInput::Stop(reply));
+            let _ = tokio::time::timeout(GOODBYE, done).await;
+        }
+        let Self { log, cold, failure, _directory: directory, .. } = self;
+        let stopped = tokio::task::spawn_blocking(move || {
+            log.stop();
+            cold.stop();
+            drop(directory);
+        });
+        if let Err(error) = stopped.await {
+            return Err(format!("the store did not stop: {error}"));
+        }
+        failure.take().map_or(Ok(()), Err)
+    }
+
+    /// Clients get `connection.close` from their tasks; this waits until they are gone, for a while.
+    async fn say_goodbye(&self) {
+        let gone = async {
+            while !self.shared.clients.is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(GOODBYE, gone).await.is_err() {
+            tracing::warn!(
+                connections = self.shared.clients.len(),
+                "some clients did not answer the goodbye"
+            );
+        }
+    }
+}
