@@ -8,6 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub(crate) struct Clock {
     started: Instant,
     started_unix_ms: u64,
+    /// The simulation's time, Unix milliseconds.
+    #[cfg(test)]
+    simulated_ms: Option<&'static std::sync::atomic::AtomicU64>,
 }
 
 impl Clock {
@@ -15,12 +18,27 @@ impl Clock {
     #[must_use]
     pub(crate) fn start() -> Self {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { started: Instant::now(), started_unix_ms: to_ms(unix) }
+        Self {
+            started: Instant::now(),
+            started_unix_ms: to_ms(unix),
+            #[cfg(test)]
+            simulated_ms: None,
+        }
+    }
+
+    /// A clock that stands where the simulation moves it.
+    #[cfg(test)]
+    pub(crate) fn simulated(now_ms: &'static std::sync::atomic::AtomicU64) -> Self {
+        Self { simulated_ms: Some(now_ms), ..Self::start() }
     }
 
     /// Unix milliseconds.
     #[must_use]
     pub(crate) fn now_ms(&self) -> u64 {
+        #[cfg(test)]
+        if let Some(simulated_ms) = self.simulated_ms {
+            return simulated_ms.load(std::sync::atomic::Ordering::Relaxed);
+        }
         self.started_unix_ms + to_ms(self.started.elapsed())
     }
 

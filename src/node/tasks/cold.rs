@@ -98,6 +98,34 @@ impl ColdThreads {
     }
 }
 
+/// What the threads would do, one step at a time: for the simulation.
+#[cfg(test)]
+pub(crate) struct ColdSteps {
+    store: Arc<ColdStore>,
+    writes: Receiver<Write>,
+    reads: Receiver<Read>,
+}
+
+#[cfg(test)]
+impl ColdSteps {
+    /// As [`ColdThreads::start`], without threads.
+    pub(crate) fn new(store: Arc<ColdStore>) -> (ColdThreads, Self) {
+        let (write, writes) = channel();
+        let (read, reads) = channel();
+        (ColdThreads { write, read, threads: Vec::new() }, Self { store, writes, reads })
+    }
+
+    /// Writes the next thing that waits; false when there is none.
+    pub(crate) fn write(&self) -> Result<bool, StorageError> {
+        self.writes.try_recv().map_or(Ok(false), |write| carry_out(&self.store, write))
+    }
+
+    /// Reads the next thing that is asked for; false when there is none.
+    pub(crate) fn read(&self) -> Result<bool, StorageError> {
+        self.reads.try_recv().map_or(Ok(false), |read| look_up(&self.store, read))
+    }
+}
+
 /// Ends a checkpoint.
 pub(crate) struct CheckpointLink {
     write: Sender<Write>,
@@ -192,17 +220,23 @@ fn guarded(on_failure: &impl Fn(StorageError), run: impl FnOnce()) {
 
 fn run_writer(store: &ColdStore, writes: &Receiver<Write>, on_failure: &impl Fn(StorageError)) {
     while let Ok(write) = writes.recv() {
-        let result = match write {
-            Write::Batch(batch, stored) => store.write(batch).map(|()| tell_stored(stored)),
-            Write::Checkpoint(applied, reply) => {
-                checkpoint(store, &applied).map(|()| reply.send(()).unwrap_or_default())
-            }
-            Write::Stop => return,
-        };
-        if let Err(error) = result {
-            return on_failure(error);
+        match carry_out(store, write) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return on_failure(error),
         }
     }
+}
+
+/// False at the end.
+fn carry_out(store: &ColdStore, write: Write) -> Result<bool, StorageError> {
+    match write {
+        Write::Batch(batch, stored) => store.write(batch).map(|()| tell_stored(stored))?,
+        // Whoever asked may have gone.
+        Write::Checkpoint(applied, reply) => checkpoint(store, &applied).map(|()| drop(reply.send(())))?,
+        Write::Stop => return Ok(false),
+    }
+    Ok(true)
 }
 
 fn tell_stored(stored: Vec<Stored>) {
@@ -223,18 +257,28 @@ fn checkpoint(store: &ColdStore, applied: &[(u16, u64)]) -> Result<(), StorageEr
 
 fn run_reader(store: &ColdStore, reads: &Receiver<Read>, on_failure: &impl Fn(StorageError)) {
     while let Ok(read) = reads.recv() {
-        let result = match read {
-            Read::Chunk(shard, queue, first) => store
-                .get_chunk(queue.0, first)
-                .map(|chunk: Option<Bytes>| shard.push(ShardInput::ChunkLoaded(queue, first, chunk))),
-            Read::Dues(shard, queue, from_ms, to_ms) => read_dues(store, queue, from_ms, to_ms)
-                .map(|(dues, next)| shard.push(ShardInput::DueLoaded(queue, dues, next))),
-            Read::Stop => return,
-        };
-        if let Err(error) = result {
-            return on_failure(error);
+        match look_up(store, read) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return on_failure(error),
         }
     }
+}
+
+/// False at the end.
+fn look_up(store: &ColdStore, read: Read) -> Result<bool, StorageError> {
+    match read {
+        Read::Chunk(shard, queue, first) => {
+            let chunk: Option<Bytes> = store.get_chunk(queue.0, first)?;
+            shard.push(ShardInput::ChunkLoaded(queue, first, chunk));
+        }
+        Read::Dues(shard, queue, from_ms, to_ms) => {
+            let (dues, next) = read_dues(store, queue, from_ms, to_ms)?;
+            shard.push(ShardInput::DueLoaded(queue, dues, next));
+        }
+        Read::Stop => return Ok(false),
+    }
+    Ok(true)
 }
 
 type Dues = (Vec<(u64, u64)>, Option<u64>);

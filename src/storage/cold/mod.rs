@@ -6,6 +6,7 @@
 //! - `read`: what can be asked
 //! - `large`: chunks that are files
 //! - `garbage`: giving deleted space back
+//! - `memory`: the stand-in of the simulation
 //!
 //! What is written survives a crash only once [`ColdStore::flush`] has returned. Without it, a crash leaves a
 //! prefix of the batches, each whole; the log replays the rest.
@@ -14,6 +15,8 @@ mod batch;
 mod garbage;
 mod keys;
 mod large;
+#[cfg(test)]
+mod memory;
 mod options;
 mod read;
 #[cfg(test)]
@@ -27,6 +30,8 @@ use std::{
 use rocksdb::{ColumnFamily, DB, FlushOptions, WriteBatch, WriteOptions};
 
 pub use batch::ColdBatch;
+#[cfg(test)]
+pub(crate) use memory::MemoryFiles;
 pub use options::ColdOptions;
 
 use super::{error::StorageError, lock::create_dir};
@@ -39,11 +44,17 @@ const FORMAT: &[u8] = b"1";
 
 /// The open cold store; may be used from several threads.
 pub struct ColdStore {
-    db: DB,
+    engine: Engine,
     dir: PathBuf,
     write_options: WriteOptions,
     garbage: Mutex<Garbage>,
     large: LargeChunks,
+}
+
+enum Engine {
+    Rocks(DB),
+    #[cfg(test)]
+    Memory(memory::Memory),
 }
 
 impl std::fmt::Debug for ColdStore {
@@ -61,16 +72,20 @@ impl ColdStore {
         create_dir(dir)?;
         let db = DB::open_cf_descriptors(&options.database(), dir, options.families())
             .map_err(refused("open its files"))?;
-        let mut write_options = WriteOptions::default();
-        write_options.disable_wal(true);
         let large = LargeChunks::open(dir.join("large"), |queue, first| {
             let chunks = db.cf_handle(Family::Chunks.name());
             let found = chunks.map(|chunks| db.get_pinned_cf(chunks, keys::chunk(queue, first)));
             Ok(found.transpose().map_err(refused("read"))?.flatten().is_some())
         })?;
-        let store = Self { db, dir: dir.to_path_buf(), write_options, garbage: Mutex::default(), large };
+        let store = Self::over(Engine::Rocks(db), dir, large);
         store.check_format()?;
         Ok(store)
+    }
+
+    fn over(engine: Engine, dir: &Path, large: LargeChunks) -> Self {
+        let mut write_options = WriteOptions::default();
+        write_options.disable_wal(true);
+        Self { engine, dir: dir.to_path_buf(), write_options, garbage: Mutex::default(), large }
     }
 
     /// Makes all changes of the batch, or none; readers see them when this returns.
@@ -78,8 +93,14 @@ impl ColdStore {
     /// # Errors
     /// When RocksDB refuses; it keeps refusing until the store is opened anew.
     pub fn write(&self, batch: ColdBatch) -> Result<(), StorageError> {
-        let families = self.families()?;
         self.large.write(batch.large())?;
+        #[cfg(test)]
+        if let Engine::Memory(memory) = &self.engine {
+            let (deleted, large) = (batch.deleted().to_vec(), batch.large().to_vec());
+            memory.write(batch)?;
+            return self.large.remove(&deleted, &large);
+        }
+        let families = self.families()?;
         let mut writes = WriteBatch::with_capacity_bytes(batch.bytes() + batch.bytes() / 8);
         for (family, step) in batch.steps() {
             let family = families[family as usize];
@@ -89,7 +110,7 @@ impl ColdStore {
                 Step::DeleteRange(from, to) => writes.delete_range_cf(family, from, to),
             }
         }
-        self.db.write_opt(writes, &self.write_options).map_err(refused("write"))?;
+        self.db()?.write_opt(writes, &self.write_options).map_err(refused("write"))?;
         self.note_garbage(batch.deleted());
         self.large.remove(batch.deleted(), batch.large())
     }
@@ -99,13 +120,17 @@ impl ColdStore {
     /// # Errors
     /// When RocksDB cannot write its files.
     pub fn flush(&self) -> Result<(), StorageError> {
+        #[cfg(test)]
+        if let Engine::Memory(memory) = &self.engine {
+            return memory.flush();
+        }
         let mut options = FlushOptions::default();
         options.set_wait(true);
-        self.db.flush_cfs_opt(&self.families()?, &options).map_err(refused("flush"))
+        self.db()?.flush_cfs_opt(&self.families()?, &options).map_err(refused("flush"))
     }
 
     fn check_format(&self) -> Result<(), StorageError> {
-        let found = self.db.get_cf(self.family(Family::Default)?, FORMAT_KEY).map_err(refused("read"))?;
+        let found = self.db()?.get_cf(self.family(Family::Default)?, FORMAT_KEY).map_err(refused("read"))?;
         match found.as_deref() {
             Some(FORMAT) => Ok(()),
             Some(found) => Err(StorageError::Format {
@@ -122,12 +147,26 @@ impl ColdStore {
         }
     }
 
+    #[cfg_attr(
+        not(test),
+        expect(clippy::unnecessary_wraps, reason = "the stand-in of the simulation has no database")
+    )]
+    fn db(&self) -> Result<&DB, StorageError> {
+        match &self.engine {
+            Engine::Rocks(db) => Ok(db),
+            #[cfg(test)]
+            Engine::Memory(_) => {
+                Err(StorageError::Cold { action: "ask RocksDB", reason: "the store is in memory".to_owned() })
+            }
+        }
+    }
+
     fn family(&self, family: Family) -> Result<&ColumnFamily, StorageError> {
         let missing = || StorageError::Cold {
             action: "find column family",
             reason: format!("no column family '{}'", family.name()),
         };
-        self.db.cf_handle(family.name()).ok_or_else(missing)
+        self.db()?.cf_handle(family.name()).ok_or_else(missing)
     }
 
     /// In the order of [`Family`].

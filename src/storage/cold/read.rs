@@ -1,12 +1,17 @@
 //! What the cold store can be asked.
 
 use bytes::Bytes;
-use rocksdb::{DBIterator, IteratorMode, ReadOptions};
+use rocksdb::{IteratorMode, ReadOptions};
 
+#[cfg(test)]
+use super::Engine;
 use super::{ColdStore, batch::Family, keys, malformed, refused};
 use crate::storage::error::StorageError;
 
 type Row = (Box<[u8]>, Box<[u8]>);
+/// Keys from the first up to the second, which is left out; all of them without.
+type Range = Option<(Vec<u8>, Vec<u8>)>;
+type Rows<'s> = Box<dyn Iterator<Item = Result<Row, StorageError>> + 's>;
 
 impl ColdStore {
     /// The bytes of a chunk.
@@ -17,19 +22,23 @@ impl ColdStore {
         if let Some(chunk) = self.large.get(queue, first_seq)? {
             return Ok(Some(chunk));
         }
+        #[cfg(test)]
+        if let Engine::Memory(memory) = &self.engine {
+            return Ok(memory.get(Family::Data, &keys::chunk(queue, first_seq)).map(Bytes::from));
+        }
         let data = self.family(Family::Data)?;
-        let found = self.db.get_pinned_cf(data, keys::chunk(queue, first_seq)).map_err(refused("read"))?;
+        let found = self.db()?.get_pinned_cf(data, keys::chunk(queue, first_seq)).map_err(refused("read"))?;
         Ok(found.map(|bytes| Bytes::copy_from_slice(&bytes)))
     }
 
     /// All rows of the topology, by key.
     pub fn metas(&self) -> impl Iterator<Item = Result<Row, StorageError>> + '_ {
-        self.rows(Family::Meta, ReadOptions::default())
+        self.rows(Family::Meta, None)
     }
 
     /// All queues' own rows, by queue.
     pub fn queues(&self) -> impl Iterator<Item = Result<(u64, Box<[u8]>), StorageError>> + '_ {
-        self.rows(Family::Queues, ReadOptions::default()).map(|row| {
+        self.rows(Family::Queues, None).map(|row| {
             let (key, value) = row?;
             Ok((keys::number(&key, 0).ok_or_else(|| malformed(Family::Queues))?, value))
         })
@@ -92,30 +101,37 @@ impl ColdStore {
         self.rows(Family::Default, between(keys::APPLIED, keys::APPLIED_END)).map(parse).collect()
     }
 
-    fn dues(&self, range: ReadOptions) -> impl Iterator<Item = Result<(u64, u64), StorageError>> + '_ {
+    fn dues(&self, range: Range) -> impl Iterator<Item = Result<(u64, u64), StorageError>> + '_ {
         self.rows(Family::Due, range).map(|row| {
             let (key, _) = row?;
             keys::number(&key, 1).zip(keys::number(&key, 2)).ok_or_else(|| malformed(Family::Due))
         })
     }
 
-    fn rows(
-        &self,
-        family: Family,
-        range: ReadOptions,
-    ) -> impl Iterator<Item = Result<Row, StorageError>> + '_ {
-        let (rows, missing) = match self.family(family) {
-            Ok(family) => (Some(self.db.iterator_cf_opt(family, range, IteratorMode::Start)), None),
+    fn rows(&self, family: Family, range: Range) -> impl Iterator<Item = Result<Row, StorageError>> + '_ {
+        let (rows, missing) = match self.iterate(family, range) {
+            Ok(rows) => (Some(rows), None),
             Err(error) => (None, Some(Err(error))),
         };
-        let rows = rows.into_iter().flat_map(|rows: DBIterator<'_>| rows);
-        missing.into_iter().chain(rows.map(|row| row.map_err(refused("read"))))
+        missing.into_iter().chain(rows.into_iter().flatten())
+    }
+
+    fn iterate(&self, family: Family, range: Range) -> Result<Rows<'_>, StorageError> {
+        #[cfg(test)]
+        if let Engine::Memory(memory) = &self.engine {
+            let range = range.as_ref().map(|(from, to)| (from.as_slice(), to.as_slice()));
+            return Ok(Box::new(memory.rows(family, range).into_iter().map(Ok)));
+        }
+        let mut options = ReadOptions::default();
+        if let Some((from, to)) = range {
+            options.set_iterate_range(from..to);
+        }
+        let rows = self.db()?.iterator_cf_opt(self.family(family)?, options, IteratorMode::Start);
+        Ok(Box::new(rows.map(|row| row.map_err(refused("read")))))
     }
 }
 
 /// From `from` up to `to`, which is left out.
-fn between(from: &[u8], to: &[u8]) -> ReadOptions {
-    let mut options = ReadOptions::default();
-    options.set_iterate_range(from.to_vec()..to.to_vec());
-    options
+fn between(from: &[u8], to: &[u8]) -> Range {
+    Some((from.to_vec(), to.to_vec()))
 }
