@@ -139,6 +139,7 @@ impl Scene {
             priority: 0,
             window_bytes: u64::MAX,
             shared: Arc::new(SharedPrefetch::default()),
+            is_back: false,
         };
         self.apply(Command::Consume(spec));
     }

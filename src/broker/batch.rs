@@ -112,6 +112,19 @@ pub fn restamp(records: &mut [u8], now_ms: u64) {
     }
 }
 
+/// Makes the messages of whole records persistent; what their senders asked for stands in their content headers.
+pub fn persist(records: &mut [u8]) {
+    let mut at = 0;
+    while let Some(record) = records.get_mut(at..)
+        && let Some(skimmed) = skim(record)
+    {
+        if let Some(flags) = record.get_mut(16) {
+            *flags |= PERSISTENT.to_le_bytes()[0];
+        }
+        at += skimmed.length;
+    }
+}
+
 /// The record of a message whose like follows with other bodies: only length, body size, arrival and body change.
 #[derive(Clone, Debug)]
 pub struct Template {
@@ -351,5 +364,21 @@ mod tests {
             let _ = body_length(&bytes);
             let _ = Batch::check(Bytes::from(bytes));
         }
+    }
+
+    #[test]
+    fn all_messages_of_whole_records_are_made_persistent() {
+        let mut records = Vec::new();
+        for (body, persistent) in [(&b"one"[..], false), (b"", true), (b"three", false)] {
+            let message =
+                Message { header: b"header", body, due_ms: Some(7), persistent, ..Message::default() };
+            message.put(&mut records);
+        }
+        let before = Batch::check(records.clone().into()).unwrap();
+        persist(&mut records);
+        let after = Batch::check(records.into()).unwrap();
+        assert_eq!((before.count, before.persistent, after.count, after.persistent), (3, 1, 3, 3));
+        let (first, _) = read(&after.records).unwrap();
+        assert_eq!((first.body, first.due_ms, first.header), (&b"one"[..], Some(7), &b"header"[..]));
     }
 }

@@ -7,7 +7,7 @@ use super::effect::Entry;
 use super::prefetch::SharedPrefetch;
 use super::turns::Turns;
 
-/// A consumer, unique on the node.
+/// A consumer, unique in the cluster.
 pub type ConsumerId = u64;
 
 /// Entries made room for at once.
@@ -37,6 +37,8 @@ pub struct ConsumerSpec {
     pub window_bytes: u64,
     /// The channel's shared limit.
     pub shared: Arc<SharedPrefetch>,
+    /// It was there before the queue changed its owner: it is not refused.
+    pub is_back: bool,
 }
 
 #[derive(Debug)]

@@ -36,13 +36,20 @@ impl SharedPrefetch {
         self.take_many(1);
     }
 
-    pub(super) fn take_many(&self, count: u64) {
+    /// Counts messages as out whatever the limit says.
+    pub fn take_many(&self, count: u64) {
         self.used.fetch_add(i64::try_from(count).unwrap_or(i64::MAX), Ordering::SeqCst);
     }
 
     /// Messages came back or were acknowledged.
     pub fn give_back(&self, count: u64) {
         self.used.fetch_sub(i64::try_from(count).unwrap_or(i64::MAX), Ordering::SeqCst);
+    }
+
+    /// The limit; 0 is none.
+    #[must_use]
+    pub fn limit(&self) -> u16 {
+        u16::try_from(self.limit.load(Ordering::SeqCst)).unwrap_or(u16::MAX)
     }
 
     /// Whether a limit is set.

@@ -28,6 +28,11 @@ pub(crate) struct Forward {
     /// Where the session is: answers go there.
     pub(crate) from: NodeId,
     pub(crate) owner: Owner,
+    /// Ascends with each owner, and each link to it: what an earlier attempt brought to this owner's memory is to be dropped first.
+    /// A `Forward` of an earlier attempt than the last is dropped.
+    pub(crate) attempt: u64,
+    /// The session knows what became of all items below this number.
+    pub(crate) answered: u64,
     /// Declarations that the asker knows of (index of the meta group): the owner must know them first.
     pub(crate) meta_index: u64,
     /// Number of the first item; they ascend by one. Numbers begin with 1.
@@ -97,6 +102,8 @@ pub(crate) struct Consumer {
 pub(crate) struct Answers {
     pub(crate) session: SessionId,
     pub(crate) owner: Owner,
+    /// The session's attempt that is answered.
+    pub(crate) attempt: u64,
     pub(crate) answers: Vec<Answer>,
 }
 
@@ -104,8 +111,9 @@ pub(crate) struct Answers {
 pub(crate) enum Answer {
     /// Messages (first place, how many) of the publish of this number were not taken in. Comes before [`Self::Done`].
     Refused(u64, Vec<(u32, u32)>),
-    /// Everything up to this number has taken place and is safe; what is refused or wants a reply was told before.
-    Done(u64),
+    /// The items from the first number to the last have taken place and are safe; what is refused or wants a reply was told
+    /// before. Others in front of them may still be open.
+    Done(u64, u64),
     /// The reply to the item of this number.
     Reply(u64, Reply),
     Deliver(Delivery),
@@ -114,6 +122,8 @@ pub(crate) enum Answer {
     NotOwner,
     /// The owner expects this number next: everything from it on is to be asked again.
     Expects(u64),
+    /// Whether the owner has room for more messages: publishers have to wait as long as it has none.
+    Room(bool),
 }
 
 #[derive(Clone, Debug)]

@@ -258,6 +258,7 @@ impl World {
             priority: 0,
             window_bytes: 1 << 40,
             shared: Arc::default(),
+            is_back: false,
         };
         change(&mut spec);
         self.specs.insert(id, spec.clone());

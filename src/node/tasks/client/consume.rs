@@ -126,6 +126,7 @@ impl Session {
             priority,
             window_bytes: window.max(WINDOW_BYTES_MIN) as u64,
             shared: Arc::clone(&channel.shared_prefetch),
+            is_back: false,
         })
     }
 

@@ -117,7 +117,7 @@ impl Shard {
         now_ms: u64,
     ) -> Result<(), NotConsuming> {
         let slot = self.slots.get(&id).ok_or(NotConsuming::Gone)?;
-        if !slot.queue.may_consume(spec.exclusive) {
+        if !spec.is_back && !slot.queue.may_consume(spec.exclusive) {
             return Err(NotConsuming::Exclusive);
         }
         self.consumers.insert(spec.id, client);
