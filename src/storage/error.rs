@@ -17,6 +17,10 @@ pub enum StorageError {
     MissingSegment { path: PathBuf },
     /// A record is longer than the log takes.
     RecordTooLarge { bytes: usize, bytes_max: usize },
+    /// A record's index is not above that of the shard's record before, where records must be told apart by it.
+    NotRising { shard: u16, index: u64, last: u64 },
+    /// A record to be read back was never reported as synced, or is released.
+    NotInLog { shard: u16, index: u64 },
     /// An entry of the log that its reader cannot make sense of.
     Entry { shard: u16, index: u64, reason: String },
     /// The log's writer ended by a panic.
@@ -54,6 +58,12 @@ impl fmt::Display for StorageError {
             Self::RecordTooLarge { bytes, bytes_max } => {
                 write!(f, "log record of {bytes} bytes is larger than the limit of {bytes_max} bytes")
             }
+            Self::NotRising { shard, index, last } => {
+                write!(f, "log record {index} of shard {shard} comes after record {last}")
+            }
+            Self::NotInLog { shard, index } => {
+                write!(f, "log record {index} of shard {shard} is not in the log")
+            }
             Self::Entry { shard, index, reason } => {
                 write!(f, "log entry {index} of shard {shard} cannot be replayed: {reason}")
             }
@@ -72,6 +82,8 @@ impl std::error::Error for StorageError {
             | Self::Corrupt { .. }
             | Self::MissingSegment { .. }
             | Self::RecordTooLarge { .. }
+            | Self::NotRising { .. }
+            | Self::NotInLog { .. }
             | Self::Entry { .. }
             | Self::WriterPanicked
             | Self::Cold { .. } => None,

@@ -13,4 +13,7 @@ pub mod log;
 pub use cold::{ColdBatch, ColdOptions, ColdStore};
 pub use error::StorageError;
 pub use lock::{DirectoryLock, open_directory};
-pub use log::{Append, Entry, Log, LogHandle, LogOptions, LogWriter, PAYLOAD_MAX, SyncPolicy, Synced};
+pub use log::{
+    Append, Entry, Log, LogHandle, LogOptions, LogWriter, PAYLOAD_MAX, READABLE_SHARDS, ReadBack,
+    ReadableLog, SyncPolicy, Synced,
+};

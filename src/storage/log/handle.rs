@@ -6,12 +6,14 @@
 
 use std::{
     fmt,
+    ops::RangeInclusive,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use super::{Append, Synced, table::Table};
+use super::{Append, ReadBack, ReadableLog, Synced, table::Table};
+use crate::storage::error::StorageError;
 
 /// The running log. Clones share it; the last one to go stops it.
 #[derive(Clone)]
@@ -56,6 +58,21 @@ impl LogHandle {
     /// Blocks until the writer has ended, except for a second caller at the same time.
     pub fn stop(&self) {
         self.running.stop();
+    }
+}
+
+impl ReadableLog for LogHandle {
+    fn append(&self, records: Vec<Append>) {
+        self.running.queue.push(records);
+    }
+
+    fn read(
+        &self,
+        shard: u16,
+        indexes: RangeInclusive<u64>,
+        bytes_max: usize,
+    ) -> Result<Vec<ReadBack>, StorageError> {
+        self.running.table.readable.read(shard, indexes, bytes_max)
     }
 }
 

@@ -33,7 +33,7 @@ impl Highest {
         self.0.clear();
     }
 
-    fn get(&self, shard: u16) -> Option<u64> {
+    pub(super) fn get(&self, shard: u16) -> Option<u64> {
         let at = self.0.binary_search_by_key(&shard, |at| at.shard).ok()?;
         Some(self.0[at].index)
     }

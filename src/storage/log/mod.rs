@@ -8,6 +8,7 @@
 //! - `frame`: laying out a group for one vectored write
 //! - `medium`: the write and the sync, apart so that tests can make them fail; `direct`: past the page cache
 //! - `highest`: the highest index of each shard
+//! - `readback`: reading records of some shards while the log runs
 //! - `table`: closed segments, releasing and recycling them
 //! - `writer`: the thread that writes and syncs group by group
 //! - `handle`: what everybody else holds
@@ -26,6 +27,7 @@ mod handle;
 mod highest;
 mod medium;
 mod options;
+mod readback;
 mod record;
 mod recover;
 mod scan;
@@ -54,7 +56,8 @@ use super::error::StorageError;
 pub struct Append {
     /// Whose record it is.
     pub shard: u16,
-    /// The shard's own count; must rise from record to record of a shard.
+    /// The shard's own count; must rise from record to record of a shard. For [`READABLE_SHARDS`] an index that does not
+    /// ends the log with an error.
     pub index: u64,
     /// What the payload is; all values are the caller's.
     pub kind: u8,

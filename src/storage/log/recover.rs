@@ -3,8 +3,9 @@
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
 use super::{
-    Entry, LogOptions, LogWriter,
+    Entry, LogOptions, LogWriter, READABLE_SHARDS,
     highest::Highest,
+    readback::Place,
     scan::Scan,
     segment::{self, Files, HEADER_LEN, Header, segment_path, spare_path},
     table::{Closed, Table},
@@ -27,7 +28,7 @@ pub(super) fn recover(
         first_header(dir, &files)?
     } else {
         table.adopt_spares(&files)?;
-        Recovery { dir, table: &table, replay, salvage }.run(&files)?
+        Recovery { dir, table: &table, replay, salvage, last: Highest::default() }.run(&files)?
     };
     let writer = LogWriter::begin(options, table, next)?;
     // Segments without records go at once, so that restarts do not pile them up.
@@ -50,6 +51,8 @@ struct Recovery<'r> {
     table: &'r Table,
     replay: Replay<'r>,
     salvage: bool,
+    /// The highest index of each readable shard.
+    last: Highest,
 }
 
 /// What reading one segment found.
@@ -76,6 +79,7 @@ impl Recovery<'_> {
             let header = Header { number: *number, salt, previous_end: 0 };
             let next = headers.get(position + 1);
             let end = next.and_then(|next| next.as_ref().map(|next| next.previous_end));
+            self.table.readable.begin(&header);
             let found = self.segment(&header, end, next.is_none())?;
             self.table.add_live(found.end);
             self.table.push_closed(Closed { number: *number, end: found.end, highest: found.highest });
@@ -121,7 +125,7 @@ impl Recovery<'_> {
         }
         let limit = end.map_or(size, |end| end.min(size));
         let scan = Scan::new(&file, header.seed(), limit);
-        let found = self.records(&path, scan, limit, end.is_some())?;
+        let found = self.records(&path, header.number, scan, limit, end.is_some())?;
         if is_last {
             settle(&file, &found).map_err(StorageError::io("write", &path))?;
         }
@@ -131,6 +135,7 @@ impl Recovery<'_> {
     fn records(
         &mut self,
         path: &Path,
+        segment: u64,
         mut scan: Scan<'_>,
         limit: u64,
         is_closed: bool,
@@ -140,12 +145,16 @@ impl Recovery<'_> {
         let mut claimed = is_closed.then_some(limit);
         while found.end < limit {
             if let Some((head, payload)) = scan.record(found.end).map_err(StorageError::io("read", path))? {
+                let offset = found.end;
                 found.end += head.size();
                 if head.is_mark {
                     found.vouched = found.vouched.max(head.index);
                 } else {
                     found.highest.raise(head.shard, head.index);
                     (self.replay)(head.entry(payload))?;
+                    if READABLE_SHARDS.contains(&head.shard) {
+                        self.readable(Place { segment, shard: head.shard, index: head.index, offset })?;
+                    }
                 }
                 if head.is_last_mark() && !is_closed {
                     break;
@@ -164,6 +173,16 @@ impl Recovery<'_> {
             found.end = self.skip(path, &mut scan, found.end)?.min(claimed);
         }
         Ok(found)
+    }
+
+    fn readable(&mut self, place: Place) -> Result<(), StorageError> {
+        let Place { shard, index, .. } = place;
+        if let Some(last) = self.last.get(shard).filter(|last| *last >= index) {
+            return self.tolerate(StorageError::NotRising { shard, index, last });
+        }
+        self.last.raise(shard, index);
+        self.table.readable.add(&[place]);
+        Ok(())
     }
 
     /// Where to go on behind the damage at `at`.

@@ -4,7 +4,7 @@ use std::{fs::File, io, os::unix::fs::FileExt};
 
 use super::record::{ALIGN, HEAD_LEN, Head};
 
-/// Bytes read ahead.
+/// Bytes read ahead where all records are read.
 const WINDOW: u64 = 1 << 20;
 
 /// Records of one segment up to `limit`.
@@ -12,6 +12,8 @@ pub(super) struct Scan<'f> {
     file: &'f File,
     seed: u32,
     limit: u64,
+    /// Bytes read ahead.
+    ahead: u64,
     /// Bytes of the file from `start` on.
     window: Vec<u8>,
     start: u64,
@@ -19,7 +21,12 @@ pub(super) struct Scan<'f> {
 
 impl<'f> Scan<'f> {
     pub(super) fn new(file: &'f File, seed: u32, limit: u64) -> Self {
-        Self { file, seed, limit, window: Vec::new(), start: 0 }
+        Self { file, seed, limit, ahead: WINDOW, window: Vec::new(), start: 0 }
+    }
+
+    /// Reads so many bytes ahead.
+    pub(super) fn with_window(self, ahead: u64) -> Self {
+        Self { ahead, ..self }
     }
 
     /// The record at `at`, if there is a whole and undamaged one.
@@ -60,7 +67,8 @@ impl<'f> Scan<'f> {
         Ok(highest)
     }
 
-    fn head(&mut self, at: u64) -> io::Result<Option<Head>> {
+    /// The head of the record at `at`, if there is one.
+    pub(super) fn head(&mut self, at: u64) -> io::Result<Option<Head>> {
         let seed = self.seed;
         Ok(self.bytes(at, HEAD_LEN as u64)?.and_then(|bytes| Head::decode(bytes, seed)))
     }
@@ -69,7 +77,7 @@ impl<'f> Scan<'f> {
     fn bytes(&mut self, at: u64, len: u64) -> io::Result<Option<&[u8]>> {
         let Some(end) = at.checked_add(len).filter(|end| *end <= self.limit) else { return Ok(None) };
         if at < self.start || end > self.start + self.window.len() as u64 {
-            self.fill(at, len.max(WINDOW).min(self.limit - at))?;
+            self.fill(at, len.max(self.ahead).min(self.limit - at))?;
         }
         let (from, to) = (at - self.start, end - self.start);
         Ok(Some(&self.window[usize_of(from)?..usize_of(to)?]))

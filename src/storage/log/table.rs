@@ -13,6 +13,7 @@ use std::{
 use super::{
     LogOptions, Synced,
     highest::Highest,
+    readback::Readable,
     segment::{self, Files, segment_path, spare_path},
 };
 use crate::storage::{error::StorageError, lock::sync_dir};
@@ -30,6 +31,7 @@ pub(super) struct Closed {
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) dir: PathBuf,
+    pub(super) readable: Readable,
     segment_bytes: u64,
     spares_max: usize,
     live_bytes: AtomicU64,
@@ -49,6 +51,7 @@ struct State {
 impl Table {
     pub(super) fn new(dir: PathBuf, options: &LogOptions) -> Self {
         Self {
+            readable: Readable::new(dir.clone()),
             dir,
             segment_bytes: options.segment_bytes,
             spares_max: options.spare_segments,
@@ -109,6 +112,7 @@ impl Table {
 
     /// The directory is synced before the file is anything else: the old name must not show new content.
     fn discard(&self, closed: &Closed) -> Result<(), StorageError> {
+        self.readable.forget(closed.number);
         let path = segment_path(&self.dir, closed.number);
         let bytes = fs::metadata(&path).map_err(StorageError::io("look at", &path))?.len();
         if bytes != self.segment_bytes || self.state().spares.len() >= self.spares_max {

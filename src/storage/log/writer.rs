@@ -13,11 +13,12 @@ use std::{
 };
 
 use super::{
-    Append, LogHandle, LogOptions, SyncPolicy, Synced,
+    Append, LogHandle, LogOptions, READABLE_SHARDS, SyncPolicy, Synced,
     frame::Frame,
     handle::{Queue, Woken},
     highest::Highest,
     medium::{self, Medium, Wrap},
+    readback::Place,
     record::{HEAD_LEN, PAYLOAD_MAX, record_size},
     segment::{self, HEADER_LEN, Header, segment_path},
     table::{Closed, Table},
@@ -38,6 +39,10 @@ pub struct LogWriter {
     active: Active,
     /// The highest index per shard in the group being written.
     group: Highest,
+    /// The highest index of each readable shard.
+    last: Highest,
+    /// Readable records of the group being written.
+    places: Vec<Place>,
     scratch: Vec<u8>,
     /// When the oldest write that is not synced was made.
     unsynced_since: Option<Instant>,
@@ -68,6 +73,7 @@ impl LogWriter {
     /// A writer that begins segment `header`.
     pub(super) fn begin(options: &LogOptions, table: Table, header: Header) -> Result<Self, StorageError> {
         let wrap = medium::choose(options.sync);
+        let last = table.readable.highest();
         let active = Active::create(&table, header, options.segment_bytes, &wrap)?;
         Ok(Self {
             options: options.clone(),
@@ -75,6 +81,8 @@ impl LogWriter {
             wrap,
             active,
             group: Highest::default(),
+            last,
+            places: Vec::new(),
             scratch: Vec::new(),
             unsynced_since: None,
         })
@@ -141,8 +149,14 @@ impl LogWriter {
             Some(due) if due <= Instant::now() => self.sync()?,
             _ => {}
         }
-        on_synced(self.group.as_slice());
+        self.report(on_synced);
         Ok(())
+    }
+
+    fn report(&mut self, on_synced: &OnSynced) {
+        self.table.readable.add(&self.places);
+        self.places.clear();
+        on_synced(self.group.as_slice());
     }
 
     /// When what is written must be synced.
@@ -165,11 +179,26 @@ impl LogWriter {
                 self.roll(size)?;
                 frame = self.open_frame();
             }
+            if READABLE_SHARDS.contains(&append.shard) {
+                self.note_place(append, frame.len())?;
+            }
             frame.push(append, len);
             self.active.highest.raise(append.shard, append.index);
             self.group.raise(append.shard, append.index);
         }
         self.write_frame(frame)
+    }
+
+    /// A record that can be read back comes next in the frame, behind so many bytes.
+    fn note_place(&mut self, append: &Append, in_frame: u64) -> Result<(), StorageError> {
+        let Append { shard, index, .. } = *append;
+        if let Some(last) = self.last.get(shard).filter(|last| *last >= index) {
+            return Err(StorageError::NotRising { shard, index, last });
+        }
+        self.last.raise(shard, index);
+        let (segment, offset) = (self.active.header.number, self.active.at + in_frame);
+        self.places.push(Place { segment, shard, index, offset });
+        Ok(())
     }
 
     /// A frame, begun by a mark if there is news to tell.
@@ -234,6 +263,7 @@ impl Active {
         let path = segment_path(&table.dir, header.number);
         let medium = wrap(file, HEADER_LEN).map_err(StorageError::io("open", &path))?;
         table.add_live(HEADER_LEN);
+        table.readable.begin(&header);
         Ok(Self {
             header,
             path,

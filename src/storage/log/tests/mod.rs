@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod failure;
 mod model;
+mod readback;
 mod recycle;
 mod writing;
 
