@@ -5,6 +5,7 @@
 use amq_protocol::types::FieldTable;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use warren::broker::ids::Placement;
 use warren::broker::topology::{Command, Destination, RouteQuery, Topology};
 
 const VHOST: &str = "/";
@@ -54,7 +55,7 @@ fn route(bencher: Bencher<'_, '_>, topology: &Topology, exchange: &str, targets:
 
 /// A topology with so many queues, each bound with the key of its place.
 fn bound(exchange: &str, queues: usize, key: impl Fn(usize) -> String) -> Topology {
-    let mut topology = Topology::new(2);
+    let mut topology = Topology::new(Placement::alone(2));
     topology.apply(Command::CreateVhost { name: VHOST.to_owned() }).unwrap();
     for place in 0..queues {
         let name = format!("queue-{place}");

@@ -4,7 +4,8 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId(pub u64);
 
-/// A connection's number: names the owner of exclusive queues.
+/// A connection's number: names the owner of exclusive queues. In a cluster it begins with node and run, see
+/// [`first_connection`].
 pub type ConnectionId = u64;
 
 /// Where a routed message goes: a queue, and what a publisher needs to know of it.
@@ -40,6 +41,26 @@ pub enum Home {
     Node(NodeId),
     /// A group: every member has a copy.
     Group(GroupId),
+}
+
+/// A node that starts has a higher run than before; counted from 1 on.
+pub type Run = u64;
+
+const COUNTER_BITS: u32 = 40;
+const RUN_BITS: u32 = 12;
+
+/// The number that those of a node's connections and consumers begin behind: unique in the cluster, and never again
+/// those of another run (of the last 4096).
+#[must_use]
+pub fn first_connection(node: NodeId, run: Run) -> ConnectionId {
+    let run = run & ((1 << RUN_BITS) - 1);
+    (u64::from(node) << (COUNTER_BITS + RUN_BITS)) | (run << COUNTER_BITS)
+}
+
+/// The node that a connection or consumer is on, by its number.
+#[must_use]
+pub fn node_of(connection: ConnectionId) -> NodeId {
+    NodeId::try_from(connection >> (COUNTER_BITS + RUN_BITS)).unwrap_or(NodeId::MAX)
 }
 
 /// Where a node stands: from this it finds the mailbox for a queue.

@@ -16,7 +16,7 @@ use super::mailbox::Mailbox;
 use super::presence::Presence;
 use super::replies::Replies;
 use super::resource_alarm::ResourceAlarms;
-use crate::broker::ids::{ConnectionId, Placement, Target};
+use crate::broker::ids::{ConnectionId, NodeId, Placement, Run, Target, first_connection};
 use crate::broker::topology::{self, Topology};
 use crate::config::Config;
 use crate::protocol::error::Refusal;
@@ -134,6 +134,11 @@ impl Shared {
     /// Publishes a new version after a change.
     pub(crate) fn set_version(&self, version: u64) {
         self.version.store(version, Ordering::Release);
+    }
+
+    /// Numbers of connections and consumers are those of this run of a node of a cluster from now on.
+    pub(crate) fn number_as(&self, node: NodeId, run: Run) {
+        self.next_id.store(first_connection(node, run) + 1, Ordering::Relaxed);
     }
 
     /// A number for a connection or consumer; never 0.
@@ -259,11 +264,24 @@ pub(crate) fn stopping() -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::ids::node_of;
+
+    #[test]
+    fn numbers_say_where_a_connection_is() {
+        let config = Config::load(None).expect("the defaults are right");
+        let shared = Shared::alone(config, Clock::start(), Topology::new(Placement::alone(1)), 1);
+        assert_eq!(shared.next_id(), 1, "a node by itself counts from 1 on");
+        shared.number_as(3, 7);
+        let (first, second) = (shared.next_id(), shared.next_id());
+        assert_eq!((node_of(first), second), (3, first + 1));
+        shared.number_as(3, 8);
+        assert!(shared.next_id() > second + 1_000_000_000_000);
+    }
 
     #[test]
     fn a_client_that_waits_for_a_later_index_is_told_of_that_one() {
         let config = Config::load(None).expect("the defaults are right");
-        let shared = Shared::alone(config, Clock::start(), Topology::new(1), 1);
+        let shared = Shared::alone(config, Clock::start(), Topology::new(Placement::alone(1)), 1);
         let client = Arc::new(ClientLink { id: 1, mailbox: Mailbox::new(usize::MAX) });
         shared.wait_for_meta(5, Arc::clone(&client));
         let mut told = Vec::new();

@@ -102,7 +102,7 @@ impl Topology {
         if vhost.bindings.contains(&binding) {
             return Ok(outcome);
         }
-        if vhost.is_durable(&binding) {
+        if self.queues.keeps(vhost.is_durable(&binding)) {
             outcome.changes.push(Change::Put(vhost.binding_row(&binding, &self.queues)));
         }
         vhost.link(binding, asked.destination.name());
@@ -139,7 +139,9 @@ impl Vhost {
     /// Removes a queue with its bindings, and the auto-delete exchanges that are idle without them.
     pub(super) fn remove_queue(&mut self, queue: &QueueEntry, queues: &Queues, outcome: &mut Outcome) {
         let idle = self.unlink_all_to(Hop::Queue(queue.target()), queues, &mut outcome.changes);
-        outcome.changes.extend(queue.durable.then(|| Change::delete(&queue.row())));
+        if queues.keeps(queue.durable) {
+            outcome.changes.push(Change::delete(&queue.row(queues)));
+        }
         self.queues.remove(&queue.name);
         self.remove_exchanges(idle, queues, outcome);
     }
@@ -152,9 +154,9 @@ impl Vhost {
             doomed.extend(self.unlink_all_to(Hop::Exchange(slot), queues, &mut outcome.changes));
             let exchange = self.exchanges.remove(slot);
             outcome.deleted_queues.extend(exchange.delays.clone());
-            outcome.changes.extend(exchange.companion_row(&self.name).map(|row| Change::delete(&row)));
             outcome.deleted_queues.extend(exchange.companion.clone());
-            outcome.changes.extend(exchange.is_kept().then(|| Change::delete(&exchange.row(&self.name))));
+            let rows = exchange.rows(&self.name, queues).rev();
+            outcome.changes.extend(rows.map(|row| Change::delete(&row)));
         }
     }
 
@@ -225,21 +227,30 @@ impl Vhost {
 
     /// Takes a binding out; the source is returned when it is to go as well.
     fn unlink(&mut self, binding: &Binding, queues: &Queues, changes: &mut Vec<Change>) -> Option<Slot> {
-        if self.is_durable(binding) {
+        if queues.keeps(self.is_durable(binding)) {
             changes.push(Change::delete(&self.binding_row(binding, queues)));
         }
-        self.bindings.remove(binding);
-        let source = self.exchanges.get_mut(binding.source);
-        source.matcher.remove(binding.bound());
-        source.bindings_from -= 1;
+        self.unlink_alone(binding);
+        let source = self.exchanges.get(binding.source);
         (source.auto_delete && source.bindings_from == 0).then_some(binding.source)
     }
 
     fn unlink_all_to(&mut self, destination: Hop, queues: &Queues, changes: &mut Vec<Change>) -> Vec<Slot> {
-        let range = self.bindings.range(Binding::first_to(destination)..);
-        let bindings: Vec<_> =
-            range.take_while(|binding| binding.destination == destination).cloned().collect();
+        let bindings = self.bindings_to(destination);
         bindings.iter().filter_map(|binding| self.unlink(binding, queues, changes)).collect()
+    }
+
+    pub(super) fn bindings_to(&self, destination: Hop) -> Vec<Binding> {
+        let range = self.bindings.range(Binding::first_to(destination)..);
+        range.take_while(|binding| binding.destination == destination).cloned().collect()
+    }
+
+    /// Takes a binding out, whatever that means for its ends.
+    pub(super) fn unlink_alone(&mut self, binding: &Binding) {
+        self.bindings.remove(binding);
+        let source = self.exchanges.get_mut(binding.source);
+        source.matcher.remove(binding.bound());
+        source.bindings_from -= 1;
     }
 
     fn unlink_all_from(&mut self, source: Slot, queues: &Queues, changes: &mut Vec<Change>) {

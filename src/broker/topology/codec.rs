@@ -56,6 +56,10 @@ impl<'a> RowReader<'a> {
         self.0.u8().ok_or(RowError::Truncated)
     }
 
+    pub(super) fn u16(&mut self) -> Result<u16, RowError> {
+        self.0.u16().ok_or(RowError::Truncated)
+    }
+
     pub(super) fn u64(&mut self) -> Result<u64, RowError> {
         self.0.u64().ok_or(RowError::Truncated)
     }
@@ -73,9 +77,11 @@ impl<'a> RowReader<'a> {
         table::to_field_table(self.bytes()?).map_err(RowError::Arguments)
     }
 
-    pub(super) fn version(&mut self, expected: u8) -> Result<(), RowError> {
+    /// Reads a version; true when it is the second of the two.
+    pub(super) fn version(&mut self, expected: u8, other: u8) -> Result<bool, RowError> {
         match self.u8()? {
-            found if found == expected => Ok(()),
+            found if found == expected => Ok(false),
+            found if found == other => Ok(true),
             found => Err(RowError::Version { found, expected }),
         }
     }

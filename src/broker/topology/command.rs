@@ -2,7 +2,7 @@
 
 use amq_protocol::types::FieldTable;
 
-use crate::broker::ids::{ConnectionId, QueueId};
+use crate::broker::ids::{ConnectionId, Home, NodeId, QueueId};
 use crate::broker::policy::{PolicyScope, PolicySpec};
 
 use super::settings::{UserLimits, VhostLimits};
@@ -89,6 +89,12 @@ pub enum Command {
     DropOwner { owner: ConnectionId },
     /// Removes a queue that its shard found unused (auto-delete) or expired; fine when it is gone.
     DropQueue { id: QueueId },
+    /// A node has stopped: its transient and exclusive queues go.
+    NodeGone { node: NodeId },
+    /// A node will never come back: its queues go; those that belong to exchanges begin empty on the other one.
+    ForgetNode { node: NodeId, heir: NodeId },
+    /// Another node or group has the queue from now on; fine when it is gone.
+    MoveQueue { id: QueueId, home: Home },
 }
 
 /// The end of a binding that receives.

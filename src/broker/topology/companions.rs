@@ -10,7 +10,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 use crate::broker::arguments::{QueueSettings, erlang_term, integer};
 use crate::broker::deduplication::Deduplication;
 use crate::broker::exchange::ExchangeKind;
-use crate::broker::ids::{QueueId, Target};
+use crate::broker::ids::{Home, QueueId, Target};
 use crate::protocol::error::Refusal;
 use crate::protocol::properties::Properties;
 use crate::protocol::table;
@@ -96,9 +96,15 @@ impl ExchangeEntry {
         Some(Gate { companion, deduplication: Arc::clone(self.deduplication.as_ref()?) })
     }
 
-    pub(super) fn companion_row(&self, vhost: &str) -> Option<Row> {
-        let companion = self.companion.as_ref().filter(|_| self.is_kept())?;
-        Some(Row::Companion { vhost: vhost.to_owned(), exchange: self.name.to_string(), id: companion.id })
+    pub(super) fn companion_row(&self, vhost: &str, queues: &Queues) -> Option<Row> {
+        let companion = self.companion.as_ref().filter(|_| self.is_kept(queues))?;
+        let home = queues.kept_home(companion.home);
+        Some(Row::Companion {
+            vhost: vhost.to_owned(),
+            exchange: self.name.to_string(),
+            id: companion.id,
+            home,
+        })
     }
 
     fn companion_settings(&self) -> QueueSettings {
@@ -115,10 +121,17 @@ impl ExchangeEntry {
 
 impl Queues {
     /// Gives an exchange its companion.
-    pub(super) fn add_companion(&mut self, id: QueueId, vhost: &Arc<str>, exchange: &mut ExchangeEntry) {
+    pub(super) fn add_companion(
+        &mut self,
+        id: QueueId,
+        vhost: &Arc<str>,
+        exchange: &mut ExchangeEntry,
+        home: Home,
+    ) {
         let companion = Arc::new(QueueEntry {
             id,
-            shard: self.shard_of(id),
+            home,
+            shard: self.shard_of(home, id),
             vhost: Arc::clone(vhost),
             // Clients can neither declare such a name nor find this queue by it.
             name: format!("amq.exchange.{}", exchange.name).into(),

@@ -9,11 +9,13 @@ use crate::broker::arguments::{
 };
 use crate::broker::deduplication::Deduplication;
 use crate::broker::exchange::{ExchangeKind, Map, Matcher, Slot, validate_consistent_hash};
+use crate::broker::ids::{Home, NodeId};
 use crate::broker::policy::{Applied, ObjectKind};
 use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
 
 use super::companions::{HISTORY_LENGTH, check_history, wants_deduplication};
+use super::queues::Queues;
 use super::refusals::{self, failed, stripped};
 use super::{Change, Outcome, QueueEntry, Row, Topology};
 
@@ -94,19 +96,33 @@ impl ExchangeEntry {
         std::mem::replace(&mut self.alternate, alternate) != self.alternate
     }
 
-    /// Whether there is a row of it; predeclared ones need none.
-    pub(super) fn is_kept(&self) -> bool {
-        self.durable && !self.predeclared
+    /// Takes a queue that belongs to it in the place of the one with its number; false when none does.
+    pub(super) fn take_moved(&mut self, queue: &Arc<QueueEntry>) -> bool {
+        let ours = [&mut self.delays, &mut self.companion].into_iter().flatten();
+        let mut places = ours.filter(|own| own.id == queue.id);
+        places.next().map(|place| *place = Arc::clone(queue)).is_some()
     }
 
-    pub(super) fn row(&self, vhost: &str) -> Row {
+    /// Whether there is a row of it; predeclared ones need none.
+    pub(super) fn is_kept(&self, queues: &Queues) -> bool {
+        queues.keeps(self.durable) && !self.predeclared
+    }
+
+    /// What is kept of it and its companion; the exchange comes first.
+    pub(super) fn rows(&self, vhost: &str, queues: &Queues) -> impl DoubleEndedIterator<Item = Row> {
+        let row = self.is_kept(queues).then(|| self.row(vhost, queues));
+        row.into_iter().chain(self.companion_row(vhost, queues))
+    }
+
+    fn row(&self, vhost: &str, queues: &Queues) -> Row {
         Row::Exchange {
             vhost: vhost.to_owned(),
             name: self.name.to_string(),
             kind: self.kind,
+            durable: self.durable,
             auto_delete: self.auto_delete,
             internal: self.internal,
-            delays: self.delays.as_ref().map(|queue| queue.id),
+            delays: self.delays.as_ref().map(|queue| (queue.id, queues.kept_home(queue.home))),
             arguments: self.arguments.clone(),
         }
     }
@@ -128,6 +144,7 @@ impl Topology {
         name: String,
         passive: bool,
         asked: Asked,
+        asking: NodeId,
     ) -> Result<Outcome, Refusal> {
         let name = stripped(name);
         refusals::not_on_default_exchange(&name)?;
@@ -162,7 +179,8 @@ impl Topology {
         let mut changes = Vec::new();
         let delays = delayed.then(|| {
             let id = self.queues.next_id(&mut changes);
-            self.queues.add_delays(id, &vhost.name, &name, durable)
+            let home = self.queues.home_of(id, durable, asking);
+            self.queues.add_delays(id, &vhost.name, &name, (durable, home))
         });
         let mut exchange = ExchangeEntry {
             durable,
@@ -174,10 +192,9 @@ impl Topology {
         exchange.set_applied(vhost.policies.applied(ObjectKind::Exchange, &name));
         if exchange.needs_companion() {
             let id = self.queues.next_id(&mut changes);
-            self.queues.add_companion(id, &vhost.name, &mut exchange);
+            self.queues.add_companion(id, &vhost.name, &mut exchange, Home::Node(asking));
         }
-        changes.extend(exchange.is_kept().then(|| Change::Put(exchange.row(vhost_name))));
-        changes.extend(exchange.companion_row(vhost_name).map(Change::Put));
+        changes.extend(exchange.rows(vhost_name, &self.queues).map(Change::Put));
         let companion = exchange.companion.clone();
         vhost.exchanges.insert(exchange);
         self.version += 1;

@@ -4,6 +4,7 @@
 //! - `companions`: the queues behind exchanges that remember
 //! - `vhost`, `users`, `exchanges`, `queues`, `bindings`: one kind of object each, with its rules and refusals
 //! - `settings`, `policies`: what vhosts and users are set to, and what holds for queues and exchanges by their names
+//! - `homes`: queues whose node is gone, or that move to another
 //! - `route`: from exchange, keys and headers to queues
 //! - `row`, `change`, `restore`: what survives a restart, and how it comes back
 //! - `listing`: everything in order, for people
@@ -14,6 +15,7 @@ mod codec;
 mod command;
 mod companions;
 mod exchanges;
+mod homes;
 mod listing;
 mod outcome;
 mod policies;
@@ -29,7 +31,7 @@ mod vhost;
 use std::sync::Arc;
 
 use crate::broker::exchange::Map;
-use crate::broker::ids::QueueId;
+use crate::broker::ids::{NodeId, Placement, QueueId};
 use crate::protocol::error::Refusal;
 
 pub use change::Change;
@@ -59,17 +61,26 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// A topology with nothing in it; queues will be spread over so many shards.
+    /// A topology with nothing in it, as a node sees it that stands there.
     #[must_use]
-    pub fn new(shards: u16) -> Self {
-        Self { vhosts: Map::default(), users: Map::default(), queues: Queues::new(shards), version: 0 }
+    pub fn new(placement: Placement) -> Self {
+        Self { vhosts: Map::default(), users: Map::default(), queues: Queues::new(placement), version: 0 }
     }
 
-    /// Carries out a command. Nothing changes when it is refused.
+    /// Carries out a command that a client of this node asks for.
+    ///
+    /// # Errors
+    /// See [`apply_from`](Self::apply_from).
+    pub fn apply(&mut self, command: Command) -> Result<Outcome, Refusal> {
+        self.apply_from(self.queues.node(), command)
+    }
+
+    /// Carries out a command that a client of that node asks for. Nothing changes when it is refused. The same commands in
+    /// the same order bring about the same on every node.
     ///
     /// # Errors
     /// The refusal in RabbitMQ's words; its cause is the method that asked.
-    pub fn apply(&mut self, command: Command) -> Result<Outcome, Refusal> {
+    pub fn apply_from(&mut self, asking: NodeId, command: Command) -> Result<Outcome, Refusal> {
         match command {
             Command::CreateVhost { name } => Ok(self.create_vhost(&name)),
             Command::DeleteVhost { name } => self.delete_vhost(&name),
@@ -93,7 +104,7 @@ impl Topology {
                 arguments,
             } => {
                 let asked = exchanges::Asked { kind, durable, auto_delete, internal, arguments };
-                self.declare_exchange(&vhost, name, passive, asked)
+                self.declare_exchange(&vhost, name, passive, asked, asking)
             }
             Command::DeleteExchange { vhost, name, if_unused } => {
                 self.delete_exchange(&vhost, name, if_unused)
@@ -114,7 +125,7 @@ impl Topology {
                 if passive {
                     self.check_queue(&vhost, name, owner)
                 } else {
-                    self.declare_queue(&vhost, name, asked)
+                    self.declare_queue(&vhost, name, asked, asking)
                 }
             }
             Command::DeleteQueue { vhost, name, owner, if_unused, consumers, if_empty, messages } => {
@@ -135,6 +146,9 @@ impl Topology {
             }
             Command::DropOwner { owner } => Ok(self.drop_owner(owner)),
             Command::DropQueue { id } => Ok(self.drop_queue(id)),
+            Command::NodeGone { node } => Ok(self.node_gone(node)),
+            Command::ForgetNode { node, heir } => Ok(self.forget_node(node, heir)),
+            Command::MoveQueue { id, home } => Ok(self.move_queue(id, home)),
         }
     }
 
@@ -154,6 +168,12 @@ impl Topology {
     #[must_use]
     pub fn queue_by_id(&self, id: QueueId) -> Option<&Arc<QueueEntry>> {
         self.queues.get(id)
+    }
+
+    /// The number of the queue that is declared next: those from it on are not known yet.
+    #[must_use]
+    pub fn next_queue(&self) -> QueueId {
+        self.queues.next()
     }
 
     /// The exchange of that name; the default exchange, being no object with bindings, is not found.

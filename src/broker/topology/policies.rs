@@ -137,6 +137,7 @@ impl Topology {
         let Some(vhost) = self.vhosts.get_mut(vhost) else { return Vec::new() };
         let (mut changed, reroutes) = vhost.apply_policies();
         self.version += u64::from(reroutes);
+        changed.sort_unstable_by_key(|queue| queue.id);
         changed.retain(|queue| {
             let before = self.queues.replace(queue);
             before.is_none_or(|before| before.settings != queue.settings)

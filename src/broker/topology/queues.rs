@@ -7,7 +7,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 
 use crate::broker::arguments::{Comparison, QueueSettings, QueueType, equivalence, object_text};
 use crate::broker::exchange::Map;
-use crate::broker::ids::{ConnectionId, QueueId, Target};
+use crate::broker::ids::{ConnectionId, FIRST_NODE, Home, NodeId, Placement, QueueId, Target};
 use crate::broker::policy::{Applied, ObjectKind};
 use crate::protocol::error::Refusal;
 
@@ -18,13 +18,17 @@ use super::{Change, Outcome, Row, Topology};
 const IDS_PER_ROW: u64 = 1024;
 
 const QUEUE_TYPE: &str = "x-queue-type";
+/// The key of a policy that has durable queues mirrored (RabbitMQ: Classic Queue Mirroring).
+const HA_MODE: &str = "ha-mode";
 
 /// One queue as declared; its messages and consumers are elsewhere.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueueEntry {
     /// The number, never used again.
     pub id: QueueId,
-    /// The shard that owns it.
+    /// Who orders what happens to it.
+    pub home: Home,
+    /// The mailbox for it on this node: the shard that owns it, or the way to its owner.
     pub shard: u16,
     /// The vhost it is in.
     pub vhost: Arc<str>,
@@ -54,13 +58,16 @@ impl QueueEntry {
         Target { id: self.id, shard: self.shard, durable: self.durable }
     }
 
-    pub(super) fn row(&self) -> Row {
+    pub(super) fn row(&self, queues: &Queues) -> Row {
         Row::Queue {
             id: self.id,
             vhost: self.vhost.to_string(),
             name: self.name.to_string(),
+            durable: self.durable,
+            exclusive: self.exclusive,
             auto_delete: self.auto_delete,
             arguments: self.arguments.clone(),
+            home: queues.kept_home(self.home),
         }
     }
 
@@ -131,6 +138,7 @@ impl Topology {
         vhost: &str,
         name: String,
         asked: Asked,
+        asking: NodeId,
     ) -> Result<Outcome, Refusal> {
         let name = stripped(name);
         if !asked.generated && refusals::is_reserved(&name) {
@@ -150,9 +158,12 @@ impl Topology {
         }
         let mut changes = Vec::new();
         let id = self.queues.next_id(&mut changes);
+        let is_replicated = is_replicated(&settings, asked.is_durable(), applied.as_deref());
+        let home = self.queues.home_of(id, is_replicated, asking);
         let queue = Arc::new(QueueEntry {
             id,
-            shard: self.queues.shard_of(id),
+            home,
+            shard: self.queues.shard_of(home, id),
             vhost: Arc::clone(&vhost.name),
             name: name.into(),
             durable: asked.is_durable(),
@@ -163,7 +174,9 @@ impl Topology {
             delays_for: None,
             applied,
         });
-        changes.extend(queue.durable.then(|| Change::Put(queue.row())));
+        if self.queues.keeps(queue.durable) {
+            changes.push(Change::Put(queue.row(&self.queues)));
+        }
         vhost.queues.insert(Arc::clone(&queue.name), Arc::clone(&queue));
         self.queues.insert(&queue);
         self.version += 1;
@@ -220,7 +233,7 @@ impl Topology {
         outcome
     }
 
-    fn remove_queue(&mut self, id: QueueId, outcome: &mut Outcome) {
+    pub(super) fn remove_queue(&mut self, id: QueueId, outcome: &mut Outcome) {
         // One that belongs to an exchange goes with that alone.
         let has_name = |queue: &QueueEntry| self.queue(&queue.vhost, &queue.name).is_some();
         let found = self.queues.get(id).filter(|queue| queue.delays_for.is_none() && has_name(queue));
@@ -239,10 +252,16 @@ impl Topology {
     }
 }
 
+/// Whether a queue is to have copies on several nodes, when there are several.
+pub(super) fn is_replicated(settings: &QueueSettings, durable: bool, applied: Option<&Applied>) -> bool {
+    let is_mirrored = || applied.is_some_and(|applied| applied.definition.contains_key(HA_MODE));
+    settings.queue_type == QueueType::Quorum || (durable && is_mirrored())
+}
+
 /// The queues of all vhosts by number and by owner, and the numbers to come.
 #[derive(Debug)]
 pub(super) struct Queues {
-    shards: u16,
+    placement: Placement,
     by_id: Map<QueueId, Arc<QueueEntry>>,
     by_owner: Map<ConnectionId, BTreeSet<QueueId>>,
     next_id: u64,
@@ -251,9 +270,51 @@ pub(super) struct Queues {
 }
 
 impl Queues {
-    pub(super) fn new(shards: u16) -> Self {
+    pub(super) fn new(placement: Placement) -> Self {
         let (by_id, by_owner) = (Map::default(), Map::default());
-        Self { shards: shards.max(1), by_id, by_owner, next_id: 1, kept_below: 1 }
+        Self { placement, by_id, by_owner, next_id: 1, kept_below: 1 }
+    }
+
+    pub(super) fn node(&self) -> NodeId {
+        self.placement.node
+    }
+
+    /// Whether rows are kept of what is durable, or is not. Nodes of a cluster go on when one restarts: it has to come
+    /// back with all that they know.
+    pub(super) fn keeps(&self, durable: bool) -> bool {
+        durable || self.is_shared()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.placement.groups > 0
+    }
+
+    /// The home of a new queue.
+    pub(super) fn home_of(&self, id: QueueId, is_replicated: bool, asking: NodeId) -> Home {
+        match (is_replicated, id.0.checked_rem(u64::from(self.placement.groups))) {
+            (true, Some(group)) => Home::Group(1 + u16::try_from(group).unwrap_or_default()),
+            _ => Home::Node(asking),
+        }
+    }
+
+    /// The home of a queue that a row tells of. Rows of a node by itself say nothing: all is on the first node, but what
+    /// is to have copies, once there are groups.
+    pub(super) fn home_of_kept(&self, id: QueueId, kept: Option<Home>, is_replicated: bool) -> Home {
+        match kept {
+            Some(home) if self.is_shared() => home,
+            _ if self.is_shared() => self.home_of(id, is_replicated, FIRST_NODE),
+            _ => Home::Node(self.placement.node),
+        }
+    }
+
+    /// A home as a row tells it.
+    pub(super) fn kept_home(&self, home: Home) -> Option<Home> {
+        self.is_shared().then_some(home)
+    }
+
+    /// The number of the queue that is declared next.
+    pub(super) fn next(&self) -> QueueId {
+        QueueId(self.next_id)
     }
 
     pub(super) fn get(&self, id: QueueId) -> Option<&Arc<QueueEntry>> {
@@ -277,12 +338,13 @@ impl Queues {
         id: QueueId,
         vhost: &Arc<str>,
         exchange: &str,
-        durable: bool,
+        (durable, home): (bool, Home),
     ) -> Arc<QueueEntry> {
         let name: Arc<str> = exchange.into();
         let queue = Arc::new(QueueEntry {
             id,
-            shard: self.shard_of(id),
+            home,
+            shard: self.shard_of(home, id),
             vhost: Arc::clone(vhost),
             name: Arc::clone(&name),
             durable,
@@ -316,8 +378,8 @@ impl Queues {
         }
     }
 
-    pub(super) fn shard_of(&self, id: QueueId) -> u16 {
-        u16::try_from(id.0 % u64::from(self.shards)).unwrap_or_default()
+    pub(super) fn shard_of(&self, home: Home, id: QueueId) -> u16 {
+        self.placement.mailbox(home, id)
     }
 
     /// Numbers go on from here: nothing below is given again.
@@ -334,7 +396,8 @@ impl Queues {
         let id = self.next_id;
         self.next_id += 1;
         if id >= self.kept_below {
-            self.kept_below = id + IDS_PER_ROW;
+            // All nodes go on from the same number, whichever of them restart.
+            self.kept_below = id + if self.is_shared() { 1 } else { IDS_PER_ROW };
             changes.push(Change::Put(Row::Counter { next_queue: self.kept_below }));
         }
         QueueId(id)

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use amq_protocol::types::FieldTable;
 
 use crate::broker::arguments::QueueSettings;
-use crate::broker::ids::QueueId;
-use crate::broker::policy::Policy;
+use crate::broker::ids::{Home, Placement, QueueId};
+use crate::broker::policy::{ObjectKind, Policy};
 use crate::protocol::error::Refusal;
 use crate::protocol::table;
 
 use super::bindings::Binding;
 use super::exchanges::ExchangeEntry;
+use super::queues::{Asked, is_replicated};
 use super::settings::UserLimits;
 use super::vhost::Vhost;
-use super::{Destination, QueueEntry, Row, Topology, User};
+use super::{Destination, QueueEntry, Row, Topology, User, refusals};
 
 /// A row that does not fit the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,15 +40,14 @@ impl fmt::Display for RestoreError {
 impl std::error::Error for RestoreError {}
 
 impl Topology {
-    /// Brings back what the rows say, in whatever order they come; queues are spread over so many shards.
+    /// Brings back what the rows say, in whatever order they come, for a node that stands there.
     ///
     /// # Errors
     /// When a row refers to something that has no row, or holds arguments that are not taken.
-    pub fn restore(shards: u16, rows: impl Iterator<Item = Row>) -> Result<Self, RestoreError> {
+    pub fn restore(placement: Placement, rows: impl Iterator<Item = Row>) -> Result<Self, RestoreError> {
         let mut rows: Vec<Row> = rows.collect();
-        // Kinds are numbered so that what others refer to comes first.
-        rows.sort_by_key(Row::kind);
-        let mut topology = Self::new(shards);
+        rows.sort_by_key(Row::rank);
+        let mut topology = Self::new(placement);
         rows.into_iter().try_for_each(|row| topology.restore_row(row))?;
         for vhost in topology.vhosts() {
             topology.apply_policies(&vhost);
@@ -67,24 +67,30 @@ impl Topology {
                 let vhost = Vhost::new(&name);
                 self.vhosts.insert(Arc::clone(&vhost.name), vhost);
             }
-            Row::Exchange { vhost, name, kind, auto_delete, internal, delays, arguments } => {
+            Row::Exchange { vhost, name, kind, durable, auto_delete, internal, delays, arguments } => {
                 let what = format!("exchange '{name}'");
                 if self.exchange(&vhost, &name).is_some() {
                     return Err(RestoreError::new(what, "it is there already"));
                 }
-                if delays.is_some_and(|id| self.queues.get(id).is_some()) {
+                if delays.is_some_and(|(id, _)| self.queues.get(id).is_some()) {
                     return Err(RestoreError::new(what, "the number of its queue is in use"));
                 }
                 let vhost_name = Arc::clone(&self.vhost_of(&vhost, &what)?.name);
-                let delays = delays.map(|id| self.queues.add_delays(id, &vhost_name, &name, true));
+                let delays = delays.map(|(id, home)| {
+                    let home = self.queues.home_of_kept(id, home, durable);
+                    self.queues.add_delays(id, &vhost_name, &name, (durable, home))
+                });
                 let exchange = ExchangeEntry::new(&name, kind, arguments);
-                let exchange = ExchangeEntry { auto_delete, internal, delays, ..exchange };
+                let exchange = ExchangeEntry { durable, auto_delete, internal, delays, ..exchange };
                 self.vhost_of(&vhost, &what)?.exchanges.insert(exchange);
             }
-            Row::Queue { id, vhost, name, auto_delete, arguments } => {
-                self.restore_queue(id, &vhost, &name, auto_delete, arguments)?;
+            Row::Queue { id, vhost, name, durable, exclusive, auto_delete, arguments, home } => {
+                let asked = Asked { generated: true, durable, exclusive, auto_delete, arguments };
+                self.restore_queue(id, &vhost, &name, asked, home)?;
             }
-            Row::Companion { vhost, exchange, id } => self.restore_companion(&vhost, &exchange, id)?,
+            Row::Companion { vhost, exchange, id, home } => {
+                self.restore_companion(&vhost, &exchange, id, home)?;
+            }
             Row::Binding { vhost, source, destination, routing_key, arguments } => {
                 self.restore_binding(&vhost, &source, &destination, &routing_key, &arguments)?;
             }
@@ -112,29 +118,37 @@ impl Topology {
         id: QueueId,
         vhost: &str,
         name: &str,
-        auto_delete: bool,
-        arguments: FieldTable,
+        asked: Asked,
+        home: Option<Home>,
     ) -> Result<(), RestoreError> {
         let what = format!("queue '{name}'");
         if self.queues.get(id).is_some() || self.queue(vhost, name).is_some() {
             return Err(RestoreError::new(what, "its number or name is in use"));
         }
-        let settings = QueueSettings::parse(&arguments, name, vhost)
+        let Asked { durable, exclusive, auto_delete, arguments, .. } = asked;
+        let mut settings = QueueSettings::parse(&arguments, name, vhost)
             .map_err(|refusal| RestoreError::new(&what, refusal))?;
-        let shard = self.queues.shard_of(id);
-        let vhost = self.vhost_of(vhost, &what)?;
+        let fail = |refusal: Refusal| RestoreError::new(&what, refusal);
+        let vhost = self.vhosts.get_mut(vhost).ok_or_else(|| fail(refusals::no_vhost(vhost)))?;
+        let applied = vhost.policies.applied(ObjectKind::Queue(settings.queue_type), name);
+        if let Some(applied) = &applied {
+            settings = settings.under_policy(&arguments, &applied.definition);
+        }
+        let is_replicated = is_replicated(&settings, durable, applied.as_deref());
+        let home = self.queues.home_of_kept(id, home, is_replicated);
         let queue = Arc::new(QueueEntry {
             id,
-            shard,
+            home,
+            shard: self.queues.shard_of(home, id),
             vhost: Arc::clone(&vhost.name),
             name: name.into(),
-            durable: true,
-            exclusive: None,
+            durable,
+            exclusive,
             auto_delete,
             arguments,
             settings,
             delays_for: None,
-            applied: None,
+            applied,
         });
         vhost.queues.insert(Arc::clone(&queue.name), Arc::clone(&queue));
         self.queues.insert(&queue);
@@ -143,14 +157,21 @@ impl Topology {
         Ok(())
     }
 
-    fn restore_companion(&mut self, vhost: &str, exchange: &str, id: QueueId) -> Result<(), RestoreError> {
+    fn restore_companion(
+        &mut self,
+        vhost: &str,
+        exchange: &str,
+        id: QueueId,
+        home: Option<Home>,
+    ) -> Result<(), RestoreError> {
         let what = format!("the companion of exchange '{exchange}'");
         if self.queues.get(id).is_some() {
             return Err(RestoreError::new(what, "its number is in use"));
         }
         let vhost = self.vhosts.get_mut(vhost).ok_or_else(|| RestoreError::new(&what, "it has no vhost"))?;
         let slot = vhost.exchange_slot(exchange).map_err(|refusal| RestoreError::new(&what, refusal))?;
-        self.queues.add_companion(id, &vhost.name, vhost.exchanges.get_mut(slot));
+        let home = self.queues.home_of_kept(id, home, false);
+        self.queues.add_companion(id, &vhost.name, vhost.exchanges.get_mut(slot), home);
         self.queues.resume_at(id.0 + 1);
         Ok(())
     }

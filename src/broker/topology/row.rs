@@ -4,16 +4,18 @@
 use amq_protocol::types::FieldTable;
 
 use crate::broker::exchange::ExchangeKind;
-use crate::broker::ids::QueueId;
+use crate::broker::ids::{ConnectionId, Home, QueueId};
 use crate::broker::policy::{PolicyScope, PolicySpec};
-use crate::protocol::wire::{put_u8, put_u64};
+use crate::protocol::wire::{put_u8, put_u16, put_u64};
 
 use super::Destination;
 use super::codec::{RowError, RowReader, put_table, put_text};
 use super::settings::{UserLimits, VhostSettings};
 
-/// The version of every row's value: its first byte.
+/// The version of a row's value: its first byte.
 const VERSION: u8 = 1;
+/// Rows of a cluster: they say where queues are, and may be of what no restart of a node by itself survives.
+const SHARED: u8 = 2;
 
 const COUNTER: u8 = 1;
 const USER: u8 = 2;
@@ -33,8 +35,15 @@ const AUTO_DELETE: u8 = 1;
 const INTERNAL: u8 = 2;
 /// It holds messages back: the number of the queue where they wait follows.
 const DELAYS: u8 = 4;
+/// It is not durable.
+const TRANSIENT: u8 = 8;
+/// It belongs to a connection, whose number follows.
+const EXCLUSIVE: u8 = 16;
 
-/// One durable object. Exchanges, queues and bindings in rows are durable by being there.
+const HOME_NODE: u8 = 1;
+const HOME_GROUP: u8 = 2;
+
+/// One object that is kept.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Row {
     /// Queue numbers below are used up.
@@ -48,17 +57,27 @@ pub enum Row {
         vhost: String,
         name: String,
         kind: ExchangeKind,
+        durable: bool,
         auto_delete: bool,
         internal: bool,
-        /// The queue where its messages wait for their delays to end, if it delays any.
-        delays: Option<QueueId>,
+        /// The queue where its messages wait for their delays to end, if it delays any, and its home.
+        delays: Option<(QueueId, Option<Home>)>,
         arguments: FieldTable,
     },
-    /// A queue; never an exclusive one.
-    Queue { id: QueueId, vhost: String, name: String, auto_delete: bool, arguments: FieldTable },
+    /// A queue. Without a cluster its home is not told, and it is neither transient nor exclusive.
+    Queue {
+        id: QueueId,
+        vhost: String,
+        name: String,
+        durable: bool,
+        exclusive: Option<ConnectionId>,
+        auto_delete: bool,
+        arguments: FieldTable,
+        home: Option<Home>,
+    },
     /// The number of the queue that remembers for an exchange.
-    Companion { vhost: String, exchange: String, id: QueueId },
-    /// A binding between durable ends.
+    Companion { vhost: String, exchange: String, id: QueueId, home: Option<Home> },
+    /// A binding.
     Binding {
         vhost: String,
         source: String,
@@ -114,25 +133,41 @@ impl Row {
     /// What the key does not say.
     #[must_use]
     pub fn value(&self) -> Vec<u8> {
-        let mut value = vec![VERSION];
+        let is_shared = self.is_shared();
+        let mut value = vec![if is_shared { SHARED } else { VERSION }];
         match self {
             Self::Counter { next_queue } => put_u64(&mut value, *next_queue),
-            Self::Companion { id, .. } => put_u64(&mut value, id.0),
+            Self::Companion { id, home, .. } => {
+                put_u64(&mut value, id.0);
+                put_home(&mut value, *home, is_shared);
+            }
             Self::Vhost { .. } | Self::Binding { .. } => {}
             Self::User { password_hash, tags, .. } => {
                 put_text(&mut value, password_hash);
                 put_text(&mut value, tags);
             }
-            Self::Exchange { kind, auto_delete, internal, delays, arguments, .. } => {
+            Self::Exchange { kind, durable, auto_delete, internal, delays, arguments, .. } => {
                 put_u8(&mut value, kind_code(*kind));
-                let delays_flag = delays.map_or(0, |_| DELAYS);
-                put_u8(&mut value, flags(*auto_delete, *internal) | delays_flag);
-                delays.iter().for_each(|id| put_u64(&mut value, id.0));
+                let flags = [
+                    (AUTO_DELETE, *auto_delete),
+                    (INTERNAL, *internal),
+                    (DELAYS, delays.is_some()),
+                    (TRANSIENT, !durable),
+                ];
+                put_flags(&mut value, &flags);
+                if let Some((id, home)) = delays {
+                    put_u64(&mut value, id.0);
+                    put_home(&mut value, *home, is_shared);
+                }
                 put_table(&mut value, arguments);
             }
-            Self::Queue { id, auto_delete, arguments, .. } => {
+            Self::Queue { id, durable, exclusive, auto_delete, arguments, home, .. } => {
                 put_u64(&mut value, id.0);
-                put_u8(&mut value, flags(*auto_delete, false));
+                let flags =
+                    [(AUTO_DELETE, *auto_delete), (TRANSIENT, !durable), (EXCLUSIVE, exclusive.is_some())];
+                put_flags(&mut value, &flags);
+                exclusive.iter().for_each(|owner| put_u64(&mut value, *owner));
+                put_home(&mut value, *home, is_shared);
                 put_table(&mut value, arguments);
             }
             Self::Policy { spec, .. } => put_spec(&mut value, spec),
@@ -149,29 +184,44 @@ impl Row {
     pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, RowError> {
         let mut key = RowReader::new(key);
         let mut value = RowReader::new(value);
-        value.version(VERSION)?;
-        let row = Self::read(&mut key, &mut value)?;
+        let is_shared = value.version(VERSION, SHARED)?;
+        let row = Self::read(&mut key, &mut value, is_shared)?;
         key.end()?;
         value.end()?;
         Ok(row)
     }
 
-    fn read(key: &mut RowReader<'_>, value: &mut RowReader<'_>) -> Result<Self, RowError> {
+    /// Whether it says more than rows of a node by itself do.
+    fn is_shared(&self) -> bool {
+        match self {
+            Self::Exchange { durable, delays, .. } => {
+                !durable || delays.is_some_and(|(_, home)| home.is_some())
+            }
+            Self::Queue { durable, exclusive, home, .. } => !durable || exclusive.is_some() || home.is_some(),
+            Self::Companion { home, .. } => home.is_some(),
+            Self::Counter { .. }
+            | Self::User { .. }
+            | Self::Vhost { .. }
+            | Self::Binding { .. }
+            | Self::Policy { .. }
+            | Self::VhostSettings { .. }
+            | Self::UserLimits { .. } => false,
+        }
+    }
+
+    fn read(key: &mut RowReader<'_>, value: &mut RowReader<'_>, is_shared: bool) -> Result<Self, RowError> {
         match key.u8()? {
+            EXCHANGE => read_exchange(key, value, is_shared),
+            QUEUE => read_queue(key, value, is_shared),
+            COMPANION => {
+                let (vhost, exchange) = (key.text()?, key.text()?);
+                let id = QueueId(value.u64()?);
+                Ok(Self::Companion { vhost, exchange, id, home: read_home(value, is_shared)? })
+            }
+            _ if is_shared => Err(RowError::Version { found: SHARED, expected: VERSION }),
             COUNTER => Ok(Self::Counter { next_queue: value.u64()? }),
             USER => Ok(Self::User { name: key.text()?, password_hash: value.text()?, tags: value.text()? }),
             VHOST => Ok(Self::Vhost { name: key.text()? }),
-            EXCHANGE => read_exchange(key, value),
-            QUEUE => Ok(Self::Queue {
-                id: QueueId(value.u64()?),
-                vhost: key.text()?,
-                name: key.text()?,
-                auto_delete: read_flags(value.u8()?, AUTO_DELETE)? & AUTO_DELETE != 0,
-                arguments: value.table()?,
-            }),
-            COMPANION => {
-                Ok(Self::Companion { vhost: key.text()?, exchange: key.text()?, id: QueueId(value.u64()?) })
-            }
             BINDING => Ok(Self::Binding {
                 vhost: key.text()?,
                 source: key.text()?,
@@ -193,8 +243,13 @@ impl Row {
         }
     }
 
+    /// Its place in the order of a restore: what others refer to comes first, and policies before what they hold for.
+    pub(super) fn rank(&self) -> (bool, u8) {
+        (self.kind() > VHOST && self.kind() != POLICY, self.kind())
+    }
+
     /// Its kind's place in the order of keys.
-    pub(super) fn kind(&self) -> u8 {
+    fn kind(&self) -> u8 {
         match self {
             Self::Counter { .. } => COUNTER,
             Self::User { .. } => USER,
@@ -210,13 +265,47 @@ impl Row {
     }
 }
 
-fn read_exchange(key: &mut RowReader<'_>, value: &mut RowReader<'_>) -> Result<Row, RowError> {
+fn read_exchange(
+    key: &mut RowReader<'_>,
+    value: &mut RowReader<'_>,
+    is_shared: bool,
+) -> Result<Row, RowError> {
     let (vhost, name) = (key.text()?, key.text()?);
     let kind = read_kind(value.u8()?)?;
-    let flags = read_flags(value.u8()?, AUTO_DELETE | INTERNAL | DELAYS)?;
-    let (auto_delete, internal) = (flags & AUTO_DELETE != 0, flags & INTERNAL != 0);
-    let delays = if flags & DELAYS == 0 { None } else { Some(QueueId(value.u64()?)) };
-    Ok(Row::Exchange { vhost, name, kind, auto_delete, internal, delays, arguments: value.table()? })
+    let known = AUTO_DELETE | INTERNAL | DELAYS | if is_shared { TRANSIENT } else { 0 };
+    let flags = read_flags(value.u8()?, known)?;
+    let delays = match flags & DELAYS {
+        0 => None,
+        _ => Some((QueueId(value.u64()?), read_home(value, is_shared)?)),
+    };
+    Ok(Row::Exchange {
+        vhost,
+        name,
+        kind,
+        durable: flags & TRANSIENT == 0,
+        auto_delete: flags & AUTO_DELETE != 0,
+        internal: flags & INTERNAL != 0,
+        delays,
+        arguments: value.table()?,
+    })
+}
+
+fn read_queue(key: &mut RowReader<'_>, value: &mut RowReader<'_>, is_shared: bool) -> Result<Row, RowError> {
+    let (vhost, name) = (key.text()?, key.text()?);
+    let id = QueueId(value.u64()?);
+    let known = AUTO_DELETE | if is_shared { TRANSIENT | EXCLUSIVE } else { 0 };
+    let flags = read_flags(value.u8()?, known)?;
+    let exclusive = if flags & EXCLUSIVE == 0 { None } else { Some(value.u64()?) };
+    Ok(Row::Queue {
+        id,
+        vhost,
+        name,
+        durable: flags & TRANSIENT == 0,
+        exclusive,
+        auto_delete: flags & AUTO_DELETE != 0,
+        home: read_home(value, is_shared)?,
+        arguments: value.table()?,
+    })
 }
 
 fn scope_code(scope: PolicyScope) -> u8 {
@@ -298,8 +387,35 @@ fn read_kind(code: u8) -> Result<ExchangeKind, RowError> {
     }
 }
 
-fn flags(auto_delete: bool, internal: bool) -> u8 {
-    u8::from(auto_delete) * AUTO_DELETE + u8::from(internal) * INTERNAL
+fn put_home(out: &mut Vec<u8>, home: Option<Home>, is_shared: bool) {
+    match home {
+        _ if !is_shared => {}
+        None => put_u8(out, 0),
+        Some(Home::Node(node)) => {
+            put_u8(out, HOME_NODE);
+            put_u16(out, node);
+        }
+        Some(Home::Group(group)) => {
+            put_u8(out, HOME_GROUP);
+            put_u16(out, group);
+        }
+    }
+}
+
+fn read_home(value: &mut RowReader<'_>, is_shared: bool) -> Result<Option<Home>, RowError> {
+    if !is_shared {
+        return Ok(None);
+    }
+    match value.u8()? {
+        0 => Ok(None),
+        HOME_NODE => Ok(Some(Home::Node(value.u16()?))),
+        HOME_GROUP => Ok(Some(Home::Group(value.u16()?))),
+        other => Err(RowError::UnknownKind(other)),
+    }
+}
+
+fn put_flags(out: &mut Vec<u8>, flags: &[(u8, bool)]) {
+    put_u8(out, flags.iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag).sum());
 }
 
 /// A flag that is not known would be lost: better refused.

@@ -70,19 +70,18 @@ impl Topology {
     pub(super) fn delete_vhost(&mut self, name: &str) -> Result<Outcome, Refusal> {
         let vhost = self.vhosts.remove(name).ok_or_else(|| refusals::no_vhost(name))?;
         let mut changes = Vec::new();
-        let durable = vhost.bindings.iter().filter(|binding| vhost.is_durable(binding));
-        changes.extend(durable.map(|binding| Change::delete(&vhost.binding_row(binding, &self.queues))));
+        let kept = vhost.bindings.iter().filter(|binding| self.queues.keeps(vhost.is_durable(binding)));
+        changes.extend(kept.map(|binding| Change::delete(&vhost.binding_row(binding, &self.queues))));
         let mut deleted_queues: Vec<_> = vhost.queues.values().cloned().collect();
         deleted_queues.sort_unstable_by_key(|queue| queue.id);
-        let durable = deleted_queues.iter().filter(|queue| queue.durable);
-        changes.extend(durable.map(|queue| Change::delete(&queue.row())));
+        let kept = deleted_queues.iter().filter(|queue| self.queues.keeps(queue.durable));
+        changes.extend(kept.map(|queue| Change::delete(&queue.row(&self.queues))));
         let hidden = vhost.exchanges.iter().flat_map(|exchange| [&exchange.delays, &exchange.companion]);
         deleted_queues.extend(hidden.flatten().cloned());
         deleted_queues.iter().for_each(|queue| self.queues.remove(queue));
-        let kept = vhost.exchanges.iter().filter(|exchange| exchange.is_kept());
-        for exchange in kept {
-            changes.extend(exchange.companion_row(&vhost.name).map(|row| Change::delete(&row)));
-            changes.push(Change::delete(&exchange.row(&vhost.name)));
+        for exchange in vhost.exchanges.iter() {
+            let rows = exchange.rows(&vhost.name, &self.queues).rev();
+            changes.extend(rows.map(|row| Change::delete(&row)));
         }
         changes.extend(vhost.policies.rows(name).map(|row| Change::delete(&row)));
         changes.extend(vhost.settings_row().map(|row| Change::delete(&row)));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::tasks::shard::record;
 use crate::broker::batch::Batch;
-use crate::broker::ids::QueueId;
+use crate::broker::ids::{Placement, QueueId};
 use crate::broker::queue::{ChunkWrite, Pressure, Queue};
 use crate::broker::topology::{Change, QueueEntry, Row, Topology};
 use crate::config::Config;
@@ -29,7 +29,7 @@ pub(super) fn recover(
     config: &Config,
     dir: &DirectoryLock,
     cold: &ColdStore,
-    shards: u16,
+    placement: Placement,
     now_ms: u64,
     salvage: bool,
 ) -> Result<Recovered, StorageError> {
@@ -40,7 +40,7 @@ pub(super) fn recover(
     };
     let mut replay = Replay::new(config, cold, now_ms)?;
     let log = Log::recover(&dir.log_dir(), &options, &mut |entry| replay.entry(entry), salvage)?;
-    replay.finish(log, shards)
+    replay.finish(log, placement)
 }
 
 /// A queue whose declaration is not known yet.
@@ -242,11 +242,11 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    fn finish(mut self, log: LogWriter, shards: u16) -> Result<Recovered, StorageError> {
+    fn finish(mut self, log: LogWriter, placement: Placement) -> Result<Recovered, StorageError> {
         let rows = std::mem::take(&mut self.rows);
         let rows: Result<Vec<_>, _> = rows.iter().map(|(key, value)| Row::decode(key, value)).collect();
         let rows = rows.map_err(|error| damaged_topology(&error.to_string()))?;
-        let topology = Topology::restore(shards, rows.into_iter())
+        let topology = Topology::restore(placement, rows.into_iter())
             .map_err(|error| damaged_topology(&error.to_string()))?;
         let queues = self.finish_queues(&topology)?;
         self.delete_orphans(&topology);

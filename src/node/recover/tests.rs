@@ -31,7 +31,7 @@ fn batch(count: u64) -> Batch {
 
 /// Two durable queues on different shards, and the record that declares them.
 fn declared() -> ([QueueId; 2], Append) {
-    let mut topology = Topology::new(SHARDS);
+    let mut topology = Topology::new(Placement::alone(SHARDS));
     let mut head = Vec::new();
     let mut apply = |command| {
         let outcome = topology.apply(command).unwrap();
@@ -128,7 +128,7 @@ fn write_log(dir: &Path, appends: Vec<Append>) {
 fn recovered(dir: &Path) -> [Held; 2] {
     let lock = open_directory(dir).unwrap();
     let cold = ColdStore::open(&lock.cold_dir(), &ColdOptions::default()).unwrap();
-    let found = recover(&config(dir), &lock, &cold, SHARDS, NOW_MS, false).unwrap();
+    let found = recover(&config(dir), &lock, &cold, Placement::alone(SHARDS), NOW_MS, false).unwrap();
     let mut held: [Held; 2] = Default::default();
     for (entry, mut queue) in found.queues {
         let at = usize::from(&*entry.name == "b");

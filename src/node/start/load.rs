@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::failure::{Failure, StartError};
+use crate::broker::ids::Placement;
 use crate::config::Config;
 use crate::node::links::{MetaInput, ShardInput, TransactionInput};
 use crate::node::recover::{Recovered, recover};
@@ -28,7 +29,7 @@ pub(super) fn load(
 ) -> Result<(DirectoryLock, ColdStore, Recovered), StartError> {
     let directory = open_directory(&config.node.data_dir)?;
     let cold = ColdStore::open(&directory.cold_dir(), &ColdOptions::default())?;
-    let recovered = recover(config, &directory, &cold, shards, now_ms, salvage)?;
+    let recovered = recover(config, &directory, &cold, Placement::alone(shards), now_ms, salvage)?;
     Ok((directory, cold, recovered))
 }
 

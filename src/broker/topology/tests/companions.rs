@@ -28,7 +28,7 @@ fn restored(changes: &[Change]) -> Topology {
             Change::Delete(key) => drop(rows.remove(key)),
         }
     }
-    Topology::restore(4, rows.into_values()).unwrap()
+    Topology::restore(Placement::alone(4), rows.into_values()).unwrap()
 }
 
 #[test]
@@ -174,6 +174,7 @@ fn arguments_are_checked_and_compared() {
 #[test]
 fn a_companion_without_its_exchange_is_refused() {
     let vhost = Row::Vhost { name: "/".to_owned() };
-    let companion = Row::Companion { vhost: "/".to_owned(), exchange: "x".to_owned(), id: QueueId(1) };
-    assert!(Topology::restore(4, [vhost, companion].into_iter()).is_err());
+    let companion =
+        Row::Companion { vhost: "/".to_owned(), exchange: "x".to_owned(), id: QueueId(1), home: None };
+    assert!(Topology::restore(Placement::alone(4), [vhost, companion].into_iter()).is_err());
 }

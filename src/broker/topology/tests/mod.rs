@@ -4,6 +4,7 @@ mod bindings;
 mod companions;
 mod declare;
 mod delays;
+mod homes;
 mod picking;
 mod policies;
 mod routing;
@@ -13,6 +14,7 @@ mod scale;
 use amq_protocol::types::{AMQPValue, FieldTable, LongString};
 
 use crate::broker::ids::ConnectionId;
+use crate::broker::policy::{PolicyScope, PolicySpec};
 
 use super::*;
 
@@ -38,7 +40,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let mut topology = Topology::new(4);
+        let mut topology = Topology::new(Placement::alone(4));
         topology.apply(Command::CreateVhost { name: "/".to_owned() }).unwrap();
         Self { topology }
     }

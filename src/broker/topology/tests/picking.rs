@@ -75,7 +75,8 @@ fn hashes_stay_where_they_are_over_a_restart() {
                 Change::Delete(key) => drop(rows.remove(&key)),
             }
         }
-        let after = Scene { topology: Topology::restore(3, rows.into_values().rev()).unwrap() };
+        let after =
+            Scene { topology: Topology::restore(Placement::alone(3), rows.into_values().rev()).unwrap() };
         assert_eq!(spread(&after, "x"), spread(&before, "x"), "{kind}");
         assert_eq!(after.topology.exchange("/", "x").unwrap().kind.name(), kind);
     }

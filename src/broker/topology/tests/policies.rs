@@ -222,7 +222,7 @@ fn policies_defaults_and_limits_survive() {
         keep(&mut rows, scene.apply(command));
     }
     let read = rows.iter().map(|(key, value)| Row::decode(&key.0, value).unwrap());
-    let restored = Topology::restore(4, read).unwrap();
+    let restored = Topology::restore(Placement::alone(4), read).unwrap();
     let queue = restored.queue("/", "q").unwrap();
     assert_eq!(queue.settings.max_length, Some(2));
     assert_eq!(queue.applied, scene.topology.queue("/", "q").unwrap().applied);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use crate::broker::exchange::ExchangeKind;
-use crate::broker::ids::QueueId;
+use crate::broker::ids::{Home, QueueId};
 
 use super::*;
 
@@ -30,7 +30,7 @@ impl Store {
 
     fn restore(&self) -> Topology {
         let rows = self.0.iter().rev().map(|(key, value)| Row::decode(key, value).unwrap());
-        Topology::restore(4, rows).unwrap()
+        Topology::restore(Placement::alone(4), rows).unwrap()
     }
 }
 
@@ -103,10 +103,13 @@ fn rows_that_do_not_fit_are_refused() {
         id: QueueId(1),
         vhost: "gone".to_owned(),
         name: "q".to_owned(),
+        durable: true,
+        exclusive: None,
         auto_delete: false,
         arguments: FieldTable::default(),
+        home: None,
     };
-    let error = Topology::restore(1, std::iter::once(row)).unwrap_err();
+    let error = Topology::restore(Placement::alone(1), std::iter::once(row)).unwrap_err();
     assert!(error.text.starts_with("queue 'q' cannot be restored: "), "{error}");
 }
 
@@ -150,6 +153,14 @@ fn any_kind() -> impl Strategy<Value = ExchangeKind> {
     ])
 }
 
+fn any_home() -> impl Strategy<Value = Option<Home>> {
+    prop_oneof![
+        Just(None),
+        any::<u16>().prop_map(|node| Some(Home::Node(node))),
+        any::<u16>().prop_map(|group| Some(Home::Group(group))),
+    ]
+}
+
 fn any_row() -> impl Strategy<Value = Row> {
     let text = || ".{0,8}";
     prop_oneof![
@@ -160,17 +171,23 @@ fn any_row() -> impl Strategy<Value = Row> {
             tags
         }),
         text().prop_map(|name| Row::Vhost { name }),
-        (text(), text(), any_kind(), any::<(bool, bool, Option<u64>)>(), any_table()).prop_map(
-            |(vhost, name, kind, (auto_delete, internal, delays), arguments)| {
-                let delays = delays.map(QueueId);
-                Row::Exchange { vhost, name, kind, auto_delete, internal, delays, arguments }
+        (text(), text(), any_kind(), any::<(bool, bool, bool, Option<u64>)>(), any_home(), any_table())
+            .prop_map(|(vhost, name, kind, (durable, auto_delete, internal, delays), home, arguments)| {
+                let delays = delays.map(|id| (QueueId(id), home));
+                Row::Exchange { vhost, name, kind, durable, auto_delete, internal, delays, arguments }
+            }),
+        (any::<(u64, bool, bool, Option<u64>)>(), text(), text(), any_home(), any_table()).prop_map(
+            |((id, durable, auto_delete, exclusive), vhost, name, home, arguments)| {
+                let id = QueueId(id);
+                Row::Queue { id, vhost, name, durable, exclusive, auto_delete, arguments, home }
             }
         ),
-        (any::<u64>(), text(), text(), any::<bool>(), any_table()).prop_map(
-            |(id, vhost, name, auto_delete, arguments)| {
-                Row::Queue { id: QueueId(id), vhost, name, auto_delete, arguments }
-            }
-        ),
+        (any::<u64>(), text(), text(), any_home()).prop_map(|(id, vhost, exchange, home)| Row::Companion {
+            vhost,
+            exchange,
+            id: QueueId(id),
+            home
+        }),
         (text(), text(), any_destination(), text(), any_table()).prop_map(
             |(vhost, source, destination, routing_key, arguments)| {
                 Row::Binding { vhost, source, destination, routing_key, arguments }
@@ -236,7 +253,7 @@ proptest! {
 
     #[test]
     fn rows_bring_back_what_is_durable(commands in prop::collection::vec(any_command(), 0..80)) {
-        let mut topology = Topology::new(4);
+        let mut topology = Topology::new(Placement::alone(4));
         let mut store = Store::default();
         let vhosts = ["/", "v"].map(|name| Command::CreateVhost { name: name.to_owned() });
         for command in vhosts.into_iter().chain(commands) {

@@ -312,6 +312,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::ids::Placement;
     use crate::broker::topology::Topology;
     use crate::config::Config;
     use crate::node::clock::Clock;
@@ -322,7 +323,8 @@ mod tests {
     #[tokio::test]
     async fn a_client_with_half_a_frame_sleeps() {
         let config = Config::load(None).unwrap();
-        let shared = Arc::new(Shared::alone(config, Clock::start(), Topology::new(1), 1));
+        let topology = Topology::new(Placement::alone(1));
+        let shared = Arc::new(Shared::alone(config, Clock::start(), topology, 1));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, address) = listener.accept().await.unwrap();
