@@ -2,10 +2,16 @@
 //!
 //! - `forward`: what one node asks of a queue's owner on another, and the answers
 //! - `peer`: everything that nodes tell each other
+//! - `wire`: the same as bytes
+//! - `handshake`: what two nodes say before that
+//! - `security`: who may be a peer: a shared secret, certificates
 //! - `handle`: a node's part in its cluster
 //! - `inputs`: what the tasks of a cluster are told
 
 pub(crate) mod forward;
 pub(crate) mod handle;
+pub(crate) mod handshake;
 pub(crate) mod inputs;
 pub(crate) mod peer;
+pub(crate) mod security;
+pub(crate) mod wire;

@@ -7,6 +7,7 @@
 //! - [`transactions`]: one task that makes commits atomic
 //! - [`cold`]: the threads of the cold store
 //! - [`checkpoint`]: keeps the log within its budget
+//! - [`peer`]: the links to other nodes
 //! - [`resources`]: watches memory and disk
 //!
 //! The log's writer thread is in `storage/log`.
@@ -16,6 +17,7 @@ pub(crate) mod client;
 pub(crate) mod cold;
 pub(crate) mod listener;
 pub(crate) mod meta;
+pub(crate) mod peer;
 pub(crate) mod resources;
 pub(crate) mod shard;
 pub(crate) mod transactions;

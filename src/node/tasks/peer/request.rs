@@ -1,0 +1,54 @@
+//! One question to a node, from outside of the cluster too: how a node joins, how those who run it give orders.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::greeting::{LinkError, Stream, dial, hello, read_frame, write_frame};
+use super::{Context, LinkOptions};
+use crate::node::cluster::handshake::{Identity, Purpose};
+
+/// No question and no answer is longer.
+const BYTES_MAX: usize = 16 << 20;
+
+/// How long a question may be on its way.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Asks the node at an address (host and port). `own` may have no number, and no cluster's name.
+///
+/// # Errors
+/// When there is no connection, or no answer.
+pub(crate) async fn request(
+    options: &LinkOptions,
+    own: &Identity,
+    address: &str,
+    question: &[u8],
+) -> Result<Bytes, LinkError> {
+    let hello = hello(own, Purpose::Request, 0, 0)?;
+    let (mut stream, _) = dial(options, address, &hello).await?;
+    let asking = async {
+        write_frame(&mut stream, question).await?;
+        read_frame(&mut stream, BYTES_MAX).await
+    };
+    let answer = timeout(ANSWER_TIMEOUT, asking).await;
+    Ok(answer.unwrap_or_else(|_| Err(LinkError::Other("no answer in time".to_owned())))?.into())
+}
+
+/// Has a question answered.
+pub(super) async fn answer(context: &Context, mut stream: Stream) {
+    let Ok(Ok(question)) = timeout(QUESTION_TIMEOUT, read_frame(&mut stream, BYTES_MAX)).await else {
+        return;
+    };
+    let (reply, answer) = oneshot::channel();
+    context.incoming.request(question.into(), reply);
+    let Ok(Ok(answer)) = timeout(ANSWER_TIMEOUT, answer).await else { return };
+    let written = timeout(QUESTION_TIMEOUT, write_frame(&mut stream, &answer)).await;
+    if !matches!(written, Ok(Ok(()))) {
+        tracing::debug!("who asked a question did not take the answer");
+    }
+}

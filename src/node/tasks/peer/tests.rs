@@ -1,0 +1,1 @@
+//! Tests of links over real sockets.
