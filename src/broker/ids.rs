@@ -47,10 +47,10 @@ pub enum Home {
 pub type Run = u64;
 
 const COUNTER_BITS: u32 = 40;
-const RUN_BITS: u32 = 12;
+const RUN_BITS: u32 = 16;
 
 /// The number that those of a node's connections and consumers begin behind: unique in the cluster, and never again
-/// those of another run (of the last 4096).
+/// those of another run (of the last 65,536).
 #[must_use]
 pub fn first_connection(node: NodeId, run: Run) -> ConnectionId {
     let run = run & ((1 << RUN_BITS) - 1);

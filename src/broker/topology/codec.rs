@@ -60,6 +60,10 @@ impl<'a> RowReader<'a> {
         self.0.u16().ok_or(RowError::Truncated)
     }
 
+    pub(super) fn u32(&mut self) -> Result<u32, RowError> {
+        self.0.u32().ok_or(RowError::Truncated)
+    }
+
     pub(super) fn u64(&mut self) -> Result<u64, RowError> {
         self.0.u64().ok_or(RowError::Truncated)
     }

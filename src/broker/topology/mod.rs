@@ -1,6 +1,7 @@
 //! What is declared on a node: vhosts, users, exchanges, queues, bindings; and where a message goes.
 //!
 //! - `command`, `outcome`: what can be asked, and what it brought about
+//! - `command_codec`: commands as bytes, for other nodes
 //! - `companions`: the queues behind exchanges that remember
 //! - `vhost`, `users`, `exchanges`, `queues`, `bindings`: one kind of object each, with its rules and refusals
 //! - `settings`, `policies`: what vhosts and users are set to, and what holds for queues and exchanges by their names
@@ -13,6 +14,7 @@ mod bindings;
 mod change;
 mod codec;
 mod command;
+mod command_codec;
 mod companions;
 mod exchanges;
 mod homes;

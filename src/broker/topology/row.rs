@@ -120,7 +120,7 @@ impl Row {
             }
             Self::Policy { vhost, scope, name, .. } => {
                 put_text(&mut key, vhost);
-                put_u8(&mut key, scope_code(*scope));
+                put_scope(&mut key, *scope);
                 put_text(&mut key, name);
             }
             Self::VhostSettings { vhost: name, .. } | Self::UserLimits { user: name, .. } => {
@@ -308,14 +308,15 @@ fn read_queue(key: &mut RowReader<'_>, value: &mut RowReader<'_>, is_shared: boo
     })
 }
 
-fn scope_code(scope: PolicyScope) -> u8 {
-    match scope {
+pub(super) fn put_scope(out: &mut Vec<u8>, scope: PolicyScope) {
+    let code = match scope {
         PolicyScope::User => 1,
         PolicyScope::Operator => 2,
-    }
+    };
+    put_u8(out, code);
 }
 
-fn read_scope(code: u8) -> Result<PolicyScope, RowError> {
+pub(super) fn read_scope(code: u8) -> Result<PolicyScope, RowError> {
     match code {
         1 => Ok(PolicyScope::User),
         2 => Ok(PolicyScope::Operator),
@@ -323,14 +324,14 @@ fn read_scope(code: u8) -> Result<PolicyScope, RowError> {
     }
 }
 
-fn put_spec(out: &mut Vec<u8>, spec: &PolicySpec) {
+pub(super) fn put_spec(out: &mut Vec<u8>, spec: &PolicySpec) {
     put_text(out, &spec.pattern);
     put_text(out, &spec.apply_to);
     put_u64(out, spec.priority.cast_unsigned());
     put_table(out, &spec.definition);
 }
 
-fn read_spec(value: &mut RowReader<'_>) -> Result<PolicySpec, RowError> {
+pub(super) fn read_spec(value: &mut RowReader<'_>) -> Result<PolicySpec, RowError> {
     Ok(PolicySpec {
         pattern: value.text()?,
         apply_to: value.text()?,
@@ -339,7 +340,7 @@ fn read_spec(value: &mut RowReader<'_>) -> Result<PolicySpec, RowError> {
     })
 }
 
-fn put_destination(out: &mut Vec<u8>, destination: &Destination) {
+pub(super) fn put_destination(out: &mut Vec<u8>, destination: &Destination) {
     let (kind, name) = match destination {
         Destination::Queue(name) => (TO_QUEUE, name),
         Destination::Exchange(name) => (TO_EXCHANGE, name),
@@ -348,7 +349,7 @@ fn put_destination(out: &mut Vec<u8>, destination: &Destination) {
     put_text(out, name);
 }
 
-fn read_destination(key: &mut RowReader<'_>) -> Result<Destination, RowError> {
+pub(super) fn read_destination(key: &mut RowReader<'_>) -> Result<Destination, RowError> {
     match key.u8()? {
         TO_QUEUE => Ok(Destination::Queue(key.text()?)),
         TO_EXCHANGE => Ok(Destination::Exchange(key.text()?)),
@@ -387,7 +388,7 @@ fn read_kind(code: u8) -> Result<ExchangeKind, RowError> {
     }
 }
 
-fn put_home(out: &mut Vec<u8>, home: Option<Home>, is_shared: bool) {
+pub(super) fn put_home(out: &mut Vec<u8>, home: Option<Home>, is_shared: bool) {
     match home {
         _ if !is_shared => {}
         None => put_u8(out, 0),
@@ -402,7 +403,7 @@ fn put_home(out: &mut Vec<u8>, home: Option<Home>, is_shared: bool) {
     }
 }
 
-fn read_home(value: &mut RowReader<'_>, is_shared: bool) -> Result<Option<Home>, RowError> {
+pub(super) fn read_home(value: &mut RowReader<'_>, is_shared: bool) -> Result<Option<Home>, RowError> {
     if !is_shared {
         return Ok(None);
     }

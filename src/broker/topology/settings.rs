@@ -49,15 +49,25 @@ impl VhostSettings {
         put_text(out, &self.description);
         put_text(out, &self.tags);
         put_text(out, self.default_queue_type.as_deref().unwrap_or_default());
-        put_limits(out, [self.limits.max_connections, self.limits.max_queues]);
+        self.limits.put(out);
     }
 
     pub(super) fn read(value: &mut RowReader<'_>) -> Result<Self, RowError> {
         let (description, tags, default) = (value.text()?, value.text()?, value.text()?);
         let default_queue_type = (!default.is_empty()).then_some(default);
-        let [max_connections, max_queues] = read_limits(value)?;
-        let limits = VhostLimits { max_connections, max_queues };
+        let limits = VhostLimits::read(value)?;
         Ok(Self { description, tags, default_queue_type, limits })
+    }
+}
+
+impl VhostLimits {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        put_limits(out, [self.max_connections, self.max_queues]);
+    }
+
+    pub(super) fn read(value: &mut RowReader<'_>) -> Result<Self, RowError> {
+        let [max_connections, max_queues] = read_limits(value)?;
+        Ok(Self { max_connections, max_queues })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Topology: what each command answers, what survives, where messages go.
 
 mod bindings;
+mod commands;
 mod companions;
 mod declare;
 mod delays;

@@ -117,7 +117,7 @@ fn any_name() -> impl Strategy<Value = String> {
     prop::sample::select(vec!["a", "b", "c", "amq.topic", "amq.direct", "é"]).prop_map(str::to_owned)
 }
 
-fn any_table() -> impl Strategy<Value = FieldTable> {
+pub(super) fn any_table() -> impl Strategy<Value = FieldTable> {
     let value = prop_oneof![
         any::<i32>().prop_map(AMQPValue::LongInt),
         any::<bool>().prop_map(AMQPValue::Boolean),
@@ -131,7 +131,7 @@ fn any_table() -> impl Strategy<Value = FieldTable> {
     })
 }
 
-fn any_destination() -> impl Strategy<Value = Destination> {
+pub(super) fn any_destination() -> impl Strategy<Value = Destination> {
     (any::<bool>(), any_name()).prop_map(|(is_queue, name)| match is_queue {
         true => Destination::Queue(name),
         false => Destination::Exchange(name),
