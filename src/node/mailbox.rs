@@ -89,6 +89,12 @@ impl<T> Mailbox<T> {
         }
     }
 
+    /// Whether nothing waits.
+    #[must_use]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().items.is_empty()
+    }
+
     /// Gives back the memory of a burst, if nothing waits.
     pub(crate) fn rest(&self) {
         let mut waiting = self.lock();

@@ -7,6 +7,7 @@
 //! - `security`: who may be a peer: a shared secret, certificates
 //! - `handle`: a node's part in its cluster
 //! - `inputs`: what the tasks of a cluster are told
+//! - `session`: what an owner knows of those who ask it
 
 pub(crate) mod forward;
 pub(crate) mod handle;
@@ -14,4 +15,5 @@ pub(crate) mod handshake;
 pub(crate) mod inputs;
 pub(crate) mod peer;
 pub(crate) mod security;
+pub(crate) mod session;
 pub(crate) mod wire;
