@@ -62,6 +62,8 @@ pub(crate) enum Waiter {
     DeadLetters(Vec<Option<Arc<DeadLetterTicket>>>),
     /// The exchange that let these messages pass.
     Offers(Vec<Arc<OfferTicket>>),
+    /// A session with a group's leader, that sent them under this number; dead letters when `letters`.
+    Session { link: ConnectionId, number: u64, letters: bool },
 }
 
 /// A dead letter on its way to several queues; the last one to have it tells its source.
@@ -168,6 +170,8 @@ pub(crate) enum ShardInput {
     ChunkLoaded(QueueId, u64, Option<Bytes>),
     /// Due times were read.
     DueLoaded(QueueId, Vec<(u64, u64)>, Option<u64>),
+    /// Whoever it is, is told when everything that was asked before this is safe.
+    Mark(Arc<ClientLink>, Confirm),
     /// Everything that a restart needs goes to the cold store; answers with the log index up to which that is so.
     Checkpoint(oneshot::Sender<u64>),
     /// The node stops: note what a restart should know, then answer.

@@ -27,6 +27,9 @@ pub(crate) const META_SHARD: u16 = 0;
 /// The log's number for commits of transactions.
 pub(crate) const TRANSACTIONS_SHARD: u16 = u16::MAX;
 
+/// Where a node's number is in the numbers that it gives out.
+const NODE_BITS_AT: u32 = 48;
+
 /// How long a commit may take while the node stops.
 const STOPPING_COMMIT: Duration = Duration::from_secs(1);
 
@@ -110,7 +113,8 @@ impl Shared {
             resource_alarms: ResourceAlarms::default(),
             presence: Presence::default(),
             passwords: Passwords::default(),
-            next_id: AtomicU64::new(1),
+            // Numbers of consumers travel: they are unique in the cluster.
+            next_id: AtomicU64::new((u64::from(placement.node) << NODE_BITS_AT) + 1),
             stopping: AtomicBool::new(false),
             stopping_told: Notify::new(),
         }
@@ -149,6 +153,13 @@ impl Shared {
     /// Mailboxes of this node's own shards.
     pub(crate) fn own_shards(&self) -> &[Arc<Mailbox<ShardInput>>] {
         &self.shards[..self.local_shards]
+    }
+
+    /// How much memory each shard may use for messages, also that of a group, in bytes.
+    pub(crate) fn share_bytes(&self) -> usize {
+        let groups = self.cluster.as_ref().map_or(0, |cluster| cluster.groups.len());
+        let all = usize::try_from(self.config.memory.messages_bytes).unwrap_or(usize::MAX);
+        all / (self.local_shards + groups).max(1)
     }
 
     /// The mailbox of a queue's shard.

@@ -8,7 +8,7 @@ use crate::broker::queue::Queue;
 use crate::broker::topology::QueueEntry;
 use crate::node::shared::{META_SHARD, TRANSACTIONS_SHARD};
 use crate::node::tasks::meta::Meta;
-use crate::node::tasks::shard::{Shard, Start};
+use crate::node::tasks::shard::{Records, Shard, Start};
 use crate::node::tasks::transactions::Transactions;
 use crate::node::tasks::{checkpoint, resources};
 
@@ -24,8 +24,9 @@ impl Node {
         for (number, queues) in (0u16..).zip(of_shard) {
             let start = Start {
                 shared: Arc::clone(&self.shared),
-                number,
-                log: self.log.clone(),
+                mailbox: Arc::clone(&self.shared.shards[usize::from(number)]),
+                log_shard: number + 1,
+                records: Records::Log(self.log.clone()),
                 cold: self.cold.link(Arc::clone(&self.shared.shards[usize::from(number)])),
                 index: index_of(number + 1),
                 queues,

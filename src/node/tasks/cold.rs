@@ -1,5 +1,6 @@
 //! The threads that talk to the cold store, so that no task waits for RocksDB: one writes, one reads.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -78,6 +79,7 @@ impl ColdThreads {
             read: self.read.clone(),
             batch: ColdBatch::new(),
             stored: Vec::new(),
+            held: VecDeque::new(),
         }
     }
 
@@ -146,6 +148,8 @@ pub(crate) struct ColdLink {
     read: Sender<Read>,
     batch: ColdBatch,
     stored: Vec<Stored>,
+    /// What may not be written before its index is committed.
+    held: VecDeque<(u64, ColdBatch, Vec<Stored>)>,
 }
 
 impl ColdLink {
@@ -191,6 +195,25 @@ impl ColdLink {
     /// The rows of the topology.
     pub(crate) fn batch(&mut self) -> &mut ColdBatch {
         &mut self.batch
+    }
+
+    /// Holds the gathered writes back, up to [`Self::send_up_to`] of this index. Gives whether there are any.
+    pub(crate) fn hold(&mut self, index: u64) -> bool {
+        if self.batch.is_empty() {
+            return false;
+        }
+        let (batch, stored) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.stored));
+        self.held.push_back((index, batch, stored));
+        true
+    }
+
+    /// Hands over what was held back up to this index.
+    pub(crate) fn send_up_to(&mut self, index: u64) {
+        while self.held.front().is_some_and(|(held, ..)| *held <= index) {
+            if let Some((_, batch, stored)) = self.held.pop_front() {
+                let _ = self.write.send(Write::Batch(batch, stored));
+            }
+        }
     }
 
     /// Hands the gathered writes over.

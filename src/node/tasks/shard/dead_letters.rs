@@ -15,6 +15,7 @@ use crate::broker::ids::{QueueId, Target};
 use crate::broker::queue::DeathReason;
 use crate::broker::topology::{QueueEntry, RouteQuery};
 use crate::node::links::{DeadLetterTicket, ShardInput, Waiter};
+use crate::node::shared::Shared;
 use crate::protocol::properties::Properties;
 use crate::protocol::table;
 
@@ -25,6 +26,8 @@ const BATCH_BYTES: usize = 256 * 1024;
 #[derive(Default)]
 pub(super) struct OpenLetters {
     open: Vec<Open>,
+    /// Of a group: letters that may not leave before the records up to this index are committed.
+    held: VecDeque<(u64, Open)>,
     /// Letters that are in a queue here, and the log index that must be synced before their sources are told.
     arrived: VecDeque<(u64, Arc<DeadLetterTicket>)>,
     targets: Vec<Target>,
@@ -184,13 +187,36 @@ impl Shard {
     }
 
     pub(super) fn send_letters(&mut self) {
-        for open in self.letters.open.drain(..) {
-            let count = u32::try_from(open.tickets.len()).unwrap_or(u32::MAX);
-            let batch = Batch::of(open.records, count, open.persistent);
-            let bytes = batch.records.len();
-            let input = ShardInput::Publish(open.target.id, batch, Waiter::DeadLetters(open.tickets));
-            self.shared.shard(open.target).push_bulk(input, bytes);
+        if self.records.are_of_group() {
+            return self.send_safe_letters();
         }
+        for open in self.letters.open.drain(..) {
+            open.send(&self.shared);
+        }
+    }
+
+    /// Sends what nothing can undo: letters of messages whose fate is committed, as long as nobody else decides it.
+    fn send_safe_letters(&mut self) {
+        let index = self.index;
+        let open = self.letters.open.drain(..).map(|open| (index, open));
+        self.letters.held.extend(open);
+        let is_owner = self.now_ms < self.serving_until_ms;
+        while is_owner && self.letters.held.front().is_some_and(|(index, _)| *index <= self.synced) {
+            if let Some((_, open)) = self.letters.held.pop_front() {
+                open.send(&self.shared);
+            }
+        }
+        self.is_awaited |= !self.letters.held.is_empty();
+    }
+}
+
+impl Open {
+    fn send(self, shared: &Shared) {
+        let count = u32::try_from(self.tickets.len()).unwrap_or(u32::MAX);
+        let batch = Batch::of(self.records, count, self.persistent);
+        let bytes = batch.records.len();
+        let input = ShardInput::Publish(self.target.id, batch, Waiter::DeadLetters(self.tickets));
+        shared.shard(self.target).push_bulk(input, bytes);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::broker::ids::QueueId;
 use crate::broker::queue::{Command, ConsumerSpec, Counts, Options, Queue};
 use crate::broker::topology::QueueEntry;
 use crate::node::links::{ClientInput, ClientLink, DeleteIf, NotConsuming, NotDeleted, ShardInput, Waiter};
+use crate::node::offers::Publisher;
 
 impl Shard {
     pub(super) fn handle(&mut self, input: ShardInput, now_ms: u64) {
@@ -63,6 +64,9 @@ impl Shard {
             ShardInput::DueLoaded(id, dues, next) => {
                 self.apply(id, Command::DueLoaded(dues, next), now_ms);
             }
+            ShardInput::Mark(client, confirm) => {
+                self.tell_when_synced(self.index, Some(Publisher { client, confirm }));
+            }
             ShardInput::Checkpoint(reply) => self.begin_checkpoint(reply),
             ShardInput::Stop(reply) => self.stop = Some(reply),
         }
@@ -73,13 +77,15 @@ impl Shard {
         let count = batch.count;
         self.memory.taken(batch.records.len());
         let command = match waiter {
-            Waiter::DeadLetters(_) => Command::EnqueueLetters(batch),
+            Waiter::DeadLetters(_) | Waiter::Session { letters: true, .. } => Command::EnqueueLetters(batch),
             _ => Command::Enqueue(batch),
         };
         let index = self.apply(id, command, now_ms).unwrap_or(0);
         let waiter = if self.refused.is_empty() { waiter } else { self.refuse(id, waiter, count, now_ms) };
         match waiter {
             Waiter::Nobody => {}
+            // It is told what is safe, not what each batch waits for.
+            Waiter::Session { .. } => self.is_awaited |= index > self.synced,
             Waiter::Publisher(client, confirm) if index > self.synced => {
                 self.is_awaited = true;
                 self.unsynced.push_back((index, client, confirm));
@@ -91,7 +97,7 @@ impl Shard {
     }
 
     /// Everything up to this index is safe: whoever waited for it is told.
-    fn synced(&mut self, index: u64) {
+    pub(crate) fn synced(&mut self, index: u64) {
         self.synced = self.synced.max(index);
         self.memory.synced(self.synced);
         while self.unsynced.front().is_some_and(|(index, ..)| *index <= self.synced) {

@@ -95,6 +95,9 @@ impl Drain {
 struct Checkpoint {
     /// What was applied when it began is in the cold store when it ends.
     index: u64,
+    /// The cold store may have it all when the log is synced up to here: for a group that is where the last queue was
+    /// looked at.
+    safe_index: u64,
     left: Vec<QueueId>,
     reply: oneshot::Sender<u64>,
 }
@@ -264,8 +267,10 @@ impl Shard {
     }
 
     pub(super) fn begin_checkpoint(&mut self, reply: oneshot::Sender<u64>) {
-        let left = self.slots.keys().copied().collect();
-        self.memory.checkpoint = Some(Checkpoint { index: self.index, left, reply });
+        let mut left: Vec<_> = self.slots.keys().copied().collect();
+        left.sort_unstable();
+        let index = self.index;
+        self.memory.checkpoint = Some(Checkpoint { index, safe_index: index, left, reply });
     }
 
     /// Hands over one round of the checkpoint.
@@ -276,10 +281,14 @@ impl Shard {
             let Some(id) = checkpoint.left.pop() else { break };
             bytes += self.checkpoint_queue(id, now_ms);
         }
-        if checkpoint.left.is_empty() && self.synced >= checkpoint.index {
+        if bytes > 0 && self.records.are_of_group() {
+            checkpoint.safe_index = self.index;
+        }
+        self.is_awaited |= checkpoint.safe_index > self.synced;
+        if checkpoint.left.is_empty() && self.synced >= checkpoint.safe_index {
             // Chunks whose settlement the log is about to forget must be gone first.
             self.forget_synced();
-            self.cold.send();
+            self.send_cold();
             return answer(checkpoint.reply, checkpoint.index);
         }
         self.memory.checkpoint = Some(checkpoint);

@@ -10,6 +10,7 @@
 //! - `transactions`: numbers for messages that may come
 //! - `memory`: spilling to the cold store, checkpoints
 //! - `record`: the queue records of the log
+//! - `records`: where they go: the node's log, or the task of a group
 
 mod dead_letters;
 mod effects;
@@ -19,6 +20,7 @@ mod offers;
 mod recall;
 mod reconfigure;
 pub(crate) mod record;
+mod records;
 mod refusals;
 mod transactions;
 
@@ -38,14 +40,16 @@ use crate::node::alarm::Alarm;
 use crate::node::links::{ClientLink, CommitAnswer, ShardInput};
 use crate::node::mailbox::Mailbox;
 use crate::node::shared::Shared;
-use crate::storage::{Append, LogHandle};
+use crate::storage::Append;
 use dead_letters::OpenLetters;
 pub(crate) use inputs::options_of;
 use memory::Memory;
 use offers::Offers;
 use recall::Recall;
 use reconfigure::Pending;
+pub(crate) use records::Records;
 use refusals::Refused;
+pub(crate) use refusals::RefusedPlaces;
 
 /// How long appends that nobody waits for may gather, in milliseconds, and how many bytes of them.
 const GATHER_MS: u64 = 5;
@@ -66,10 +70,10 @@ struct Slot {
 /// One shard.
 pub(crate) struct Shard {
     shared: Arc<Shared>,
-    /// Its place in the node's list.
-    number: u16,
     mailbox: Arc<Mailbox<ShardInput>>,
-    log: LogHandle,
+    /// Its number in the log.
+    log_shard: u16,
+    records: Records,
     cold: ColdLink,
     /// When the round began.
     now_ms: u64,
@@ -95,6 +99,10 @@ pub(crate) struct Shard {
     confirmed: Vec<(Arc<ClientLink>, Confirm, bool)>,
     /// What the command just applied had no place for.
     refused: Vec<Refused>,
+    /// What was refused of sessions.
+    refused_places: Vec<RefusedPlaces>,
+    /// Of a group's shard: until when nobody else can own its queues, Unix milliseconds.
+    serving_until_ms: u64,
     letters: OpenLetters,
     offers: Offers,
     recalls: Vec<Recall>,
@@ -111,23 +119,23 @@ pub(crate) struct Shard {
 /// What a shard begins with.
 pub(crate) struct Start {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) number: u16,
-    pub(crate) log: LogHandle,
+    pub(crate) mailbox: Arc<Mailbox<ShardInput>>,
+    pub(crate) log_shard: u16,
+    pub(crate) records: Records,
     pub(crate) cold: ColdLink,
+    /// The last index in the log.
     pub(crate) index: u64,
     pub(crate) queues: Vec<(Arc<QueueEntry>, Queue)>,
 }
 
 impl Shard {
     pub(crate) fn new(start: Start) -> Self {
-        let mailbox = Arc::clone(&start.shared.shards[usize::from(start.number)]);
-        let shards = start.shared.own_shards().len();
-        let share = usize::try_from(start.shared.config.memory.messages_bytes).unwrap_or(usize::MAX) / shards;
+        let share = start.shared.share_bytes();
         let mut shard = Self {
             shared: start.shared,
-            number: start.number,
-            mailbox,
-            log: start.log,
+            mailbox: start.mailbox,
+            log_shard: start.log_shard,
+            records: start.records,
             cold: start.cold,
             now_ms: 0,
             slots: HashMap::default(),
@@ -144,6 +152,8 @@ impl Shard {
             commits: VecDeque::new(),
             confirmed: Vec::new(),
             refused: Vec::new(),
+            refused_places: Vec::new(),
+            serving_until_ms: 0,
             letters: OpenLetters::default(),
             offers: Offers::default(),
             recalls: Vec::new(),
@@ -176,27 +186,40 @@ impl Shard {
             self.wait().await;
             self.mailbox.take(&mut inputs);
             let now_ms = self.shared.clock.now_ms();
-            self.now_ms = now_ms;
-            for input in inputs.drain(..) {
-                self.handle(input, now_ms);
-            }
-            self.reconfigure(now_ms);
-            self.tick(now_ms);
-            self.finish(now_ms);
+            self.round(&mut inputs, now_ms);
             tokio::task::consume_budget().await;
         }
         self.note_clean_stop();
     }
 
-    async fn wait(&mut self) {
+    /// Does all that is to be done now.
+    pub(crate) fn round(&mut self, inputs: &mut Vec<ShardInput>, now_ms: u64) {
+        self.now_ms = now_ms;
+        for input in inputs.drain(..) {
+            self.handle(input, now_ms);
+        }
+        self.reconfigure(now_ms);
+        self.tick(now_ms);
+        self.finish(now_ms);
+    }
+
+    /// When a round is due although nothing comes in, Unix milliseconds; 0 when there is more to do at once.
+    pub(crate) fn next_due_ms(&self, now_ms: u64) -> Option<u64> {
         let timer_ms = self.timers.first().map(|(due_ms, _)| *due_ms);
         let is_behind = timer_ms.is_some_and(|due_ms| due_ms <= self.now_ms);
         if is_behind || !self.pending.is_empty() || self.memory.is_checkpointing() {
+            return Some(0);
+        }
+        let memory_ms = self.memory.look_again_ms(now_ms);
+        let appends_ms = self.appends_since_ms.map(|since_ms| since_ms + GATHER_MS);
+        timer_ms.into_iter().chain(memory_ms).chain(appends_ms).min()
+    }
+
+    async fn wait(&mut self) {
+        let due_ms = self.next_due_ms(self.shared.clock.now_ms());
+        if due_ms == Some(0) {
             return tokio::task::yield_now().await;
         }
-        let memory_ms = self.memory.look_again_ms(self.shared.clock.now_ms());
-        let appends_ms = self.appends_since_ms.map(|since_ms| since_ms + GATHER_MS);
-        let due_ms = timer_ms.into_iter().chain(memory_ms).chain(appends_ms).min();
         let due = due_ms.map(|due_ms| self.shared.clock.instant_of(due_ms));
         let Self { mailbox, alarm, .. } = self;
         poll_fn(|cx| match mailbox.poll_filled(cx) {
@@ -259,14 +282,13 @@ impl Shard {
         self.work_on_checkpoint(now_ms);
         self.spill(now_ms);
         self.forget_synced();
-        self.cold.send();
+        self.send_cold();
     }
 
     fn append(&mut self, kind: u8, head: Vec<u8>, body: bytes::Bytes) -> u64 {
         self.index += 1;
-        let shard = self.number + 1;
         self.append_bytes += body.len();
-        self.appends.push(Append { shard, index: self.index, kind, head, body });
+        self.appends.push(Append { shard: self.log_shard, index: self.index, kind, head, body });
         self.index
     }
 
@@ -294,7 +316,7 @@ impl Shard {
         self.memory.logged(self.index, std::mem::take(&mut self.append_bytes));
         self.is_awaited = false;
         self.appends_since_ms = None;
-        self.log.append(std::mem::take(&mut self.appends));
+        self.records.append(&mut self.appends);
     }
 
     /// After a clean stop a restart knows what was never delivered.

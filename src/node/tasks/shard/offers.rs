@@ -133,7 +133,8 @@ impl Shard {
         }
     }
 
-    fn tell_when_synced(&mut self, index: u64, publisher: Option<Publisher>) {
+    /// Tells a publisher when the log is synced up to an index.
+    pub(super) fn tell_when_synced(&mut self, index: u64, publisher: Option<Publisher>) {
         let Some(Publisher { client, confirm }) = publisher else { return };
         if index > self.synced {
             self.is_awaited = true;
