@@ -62,8 +62,6 @@ pub(crate) enum Waiter {
     DeadLetters(Vec<Option<Arc<DeadLetterTicket>>>),
     /// The exchange that let these messages pass.
     Offers(Vec<Arc<OfferTicket>>),
-    /// A session with a group's leader, that sent them under this number; dead letters when `letters`.
-    Session { link: ConnectionId, number: u64, letters: bool },
 }
 
 /// A dead letter on its way to several queues; the last one to have it tells its source.

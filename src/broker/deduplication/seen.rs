@@ -135,6 +135,7 @@ impl Seen {
                 _ => return None,
             };
         }
+        self.trim();
         Some(())
     }
 

@@ -116,6 +116,17 @@ impl Queue {
 
     /// Takes a ready message out of turn, for this reason.
     pub(super) fn leave_ready(&mut self, seq: u64, reason: DeathReason, effects: &mut Vec<Effect>) {
+        self.take_ready(seq);
+        if self.options.dead_letters {
+            self.taken.insert(seq);
+            self.send_dead_letter(seq, reason, effects);
+        } else {
+            self.messages.settle(seq, seq + 1);
+        }
+    }
+
+    /// A ready message is not ready any more.
+    pub(super) fn take_ready(&mut self, seq: u64) {
         if let Some(segment) = self.messages.position(seq).and_then(|at| self.messages.get(at)) {
             unwatch(segment, seq, &mut self.due);
         }
@@ -123,12 +134,6 @@ impl Queue {
         self.returned.remove(&seq);
         self.late.remove(&seq);
         self.ready -= 1;
-        if self.options.dead_letters {
-            self.taken.insert(seq);
-            self.send_dead_letter(seq, reason, effects);
-        } else {
-            self.messages.settle(seq, seq + 1);
-        }
     }
 
     /// Hands a taken message over for dead-lettering, or first asks for its chunk.

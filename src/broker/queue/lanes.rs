@@ -88,11 +88,18 @@ pub(super) struct Lanes {
     is_split: bool,
     /// Where a new lane begins to count: a lane that was here before may have got so far.
     floor: u64,
+    /// No lane goes: where another owner counts on must not depend on which lanes this one has.
+    keeps_all: bool,
 }
 
 impl Lanes {
     pub(super) fn count(&self) -> usize {
         1 + self.more.len()
+    }
+
+    /// Whether all lanes stay.
+    pub(super) fn keep_all(&mut self, keeps_all: bool) {
+        self.keeps_all = keeps_all;
     }
 
     pub(super) fn is_split(&self) -> bool {
@@ -217,6 +224,9 @@ impl Lanes {
     #[cold]
     fn drop_all_idle(&mut self) -> Vec<Segment> {
         let mut dropped = Vec::new();
+        if self.keeps_all {
+            return dropped;
+        }
         for lane in self.more.extract_if(.., |lane| lane.is_idle()) {
             self.floor = self.floor.max((lane.next_seq - lane.base).min(COUNT_MAX));
             dropped.extend(lane.segments);

@@ -27,6 +27,7 @@ impl Queue {
         }
         self.is_catching_up = true;
         self.keep_ids_for(&options);
+        self.messages.lanes.keep_all(options.replicated);
         self.options = options;
     }
 

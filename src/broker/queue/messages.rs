@@ -113,6 +113,12 @@ impl Messages {
         for at in self.positions() {
             self.change(at, Segment::seal);
         }
+        self.drop_empty();
+        self.settled.clear();
+    }
+
+    /// Lets go of segments without messages.
+    pub(super) fn drop_empty(&mut self) {
         for lane in self.lanes.iter_mut() {
             let dead = lane.segments.iter().filter(|segment| segment.alive == 0);
             self.forgotten
@@ -120,7 +126,6 @@ impl Messages {
             lane.segments.retain(|segment| segment.alive > 0);
         }
         self.hot_bytes = self.segments().map(Segment::hot_bytes).sum();
-        self.settled.clear();
     }
 
     fn add(&mut self, lane: usize, segment: Segment) {

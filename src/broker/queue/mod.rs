@@ -22,6 +22,7 @@
 //! - `recall`: messages that are handed out once more
 //! - `limits`, `lengths`: how many messages and bytes may be ready
 //! - `live`: options that change while it works, and large work in steps
+//! - `replica`: a queue that follows another one, until it takes over
 //! - `reservation`: numbers for the messages of a transaction that is not decided yet
 
 mod bits;
@@ -42,6 +43,7 @@ mod order;
 mod prefetch;
 mod recall;
 mod recovery;
+mod replica;
 mod reservation;
 mod retries;
 mod returns;
@@ -61,6 +63,7 @@ pub use chunk::ChunkData;
 pub use consumers::{ConsumerId, ConsumerSpec};
 pub use effect::{DeathReason, Delivery, Effect, Entry, GetReply, RetryRun, ReturnRun, SeqRange};
 pub use prefetch::SharedPrefetch;
+pub use replica::Digest;
 pub use storing::{ChunkWrite, Pressure};
 
 use super::arguments::{Cause, Overflow, Retry};
@@ -82,6 +85,9 @@ pub const GETTER: ConsumerId = 0;
 pub struct Options {
     /// Persistent messages survive a restart.
     pub durable: bool,
+    /// Other nodes have the same messages, by the same records, and may take over: numbers come from records alone, and
+    /// whoever holds a message may have got it from an owner before this one.
+    pub replicated: bool,
     /// It goes with its last consumer.
     pub auto_delete: bool,
     /// Time to live of its messages, milliseconds.
@@ -237,6 +243,7 @@ impl Queue {
         if options.max_priority.is_some() {
             self.messages.lanes.split();
         }
+        self.messages.lanes.keep_all(options.replicated);
         self.consumers.set_single_active(options.single_active_consumer);
         self.limits = Limits::of(&options);
         self.count_all();

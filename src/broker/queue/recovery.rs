@@ -44,7 +44,6 @@ impl Queue {
         if batch.persistent < batch.count {
             self.drop_transient(first, batch);
         }
-        self.note_dues(first, batch);
     }
 
     fn drop_transient(&mut self, first: u64, batch: &Batch) {
@@ -97,11 +96,18 @@ impl Queue {
         self.count_all();
         self.mark_delivered(delivered_below);
         self.restore_retries(now_ms);
-        let mut due = std::mem::take(&mut self.due);
-        due.retain(|seq| self.is_ready(seq));
-        self.due = due;
+        self.due.clear();
+        self.messages.positions().into_iter().for_each(|at| self.watch_segment(at));
         self.due_far_ms = due_far_ms;
         self.last_used_ms = now_ms;
+        if !self.options.replicated {
+            self.leave_old_numbers(now_ms);
+        }
+        self.messages.drop_idle_lanes();
+    }
+
+    /// What comes now has higher numbers than all that came before.
+    fn leave_old_numbers(&mut self, now_ms: u64) {
         // Transient messages left no trace of their numbers, but their due times in the cold store may still be there.
         // No run can give out as many numbers as this is ahead of the run before.
         let lanes = &mut self.messages.lanes;
@@ -111,7 +117,6 @@ impl Queue {
         } else {
             lanes.raise(now_ms.saturating_mul(NUMBERS_PER_MS));
         }
-        self.messages.drop_idle_lanes();
     }
 
     fn mark_delivered(&mut self, delivered_below: Option<&[u64]>) {

@@ -265,7 +265,7 @@ impl Segment {
         self.record(seq).and_then(batch::read).map(|(message, _)| message)
     }
 
-    fn record(&self, seq: u64) -> Option<&[u8]> {
+    pub(super) fn record(&self, seq: u64) -> Option<&[u8]> {
         let (offset, length) = self.locate(seq)?;
         self.bytes().get(to_usize(offset)..to_usize(offset + length))
     }

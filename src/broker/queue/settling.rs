@@ -12,13 +12,14 @@ impl Queue {
             if self.is_all_unacked(first, end) {
                 count += self.messages.settle(first, end);
             } else {
+                self.settle_ready(first, end);
                 let end = end.min(self.messages.cursor(first));
                 let seqs = (first..end).filter(|seq| self.is_unacked(*seq)).collect::<Vec<_>>();
                 count += seqs.into_iter().map(|seq| self.messages.settle(seq, seq + 1)).sum::<u64>();
             }
         }
         self.unacked -= count;
-        self.consumers.release(consumer, count);
+        self.release(consumer, ranges, count);
     }
 
     pub(super) fn requeue(
@@ -54,7 +55,7 @@ impl Queue {
         }
         self.unacked -= count;
         self.ready += count - not_ready;
-        self.consumers.release(consumer, count);
+        self.release(consumer, ranges, count);
         if !runs.is_empty() {
             effects.push(Effect::LogReturns(runs));
         }
@@ -109,6 +110,15 @@ impl Queue {
             }
         }
         self.unacked -= count;
+        self.reject_ready(ranges, effects);
+        self.release(consumer, ranges, count);
+    }
+
+    /// So many of these deliveries were a consumer's. Of a queue that changes its owner all of them are: an owner before
+    /// may have delivered them, or somebody else may have settled them since.
+    fn release(&mut self, consumer: ConsumerId, ranges: &[SeqRange], count: u64) {
+        let count =
+            if self.options.replicated { ranges.iter().map(|(_, length)| length).sum() } else { count };
         self.consumers.release(consumer, count);
     }
 

@@ -8,6 +8,7 @@
 //! - `returns`, `retries`: delivery limits, and delays before the next delivery
 //! - `priorities`: one lane for each
 //! - `reservation`: messages of transactions
+//! - `replica`: followers of random histories that take over
 //! - `recovery`: crashes in the middle of random histories
 
 mod arguments;
@@ -22,6 +23,7 @@ mod live;
 mod model;
 mod priorities;
 mod recovery;
+mod replica;
 mod reservation;
 mod retries;
 mod returns;

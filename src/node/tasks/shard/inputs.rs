@@ -7,14 +7,15 @@ use tokio::sync::oneshot;
 use super::reconfigure::Pending;
 use super::{Shard, Slot};
 use crate::broker::batch::Batch;
-use crate::broker::ids::QueueId;
+use crate::broker::ids::{Home, QueueId};
 use crate::broker::queue::{Command, ConsumerSpec, Counts, Options, Queue};
 use crate::broker::topology::QueueEntry;
 use crate::node::links::{ClientInput, ClientLink, DeleteIf, NotConsuming, NotDeleted, ShardInput, Waiter};
 use crate::node::offers::Publisher;
 
 impl Shard {
-    pub(super) fn handle(&mut self, input: ShardInput, now_ms: u64) {
+    /// Does what one input asks for.
+    pub(crate) fn handle(&mut self, input: ShardInput, now_ms: u64) {
         match input {
             ShardInput::Publish(id, batch, waiter) => self.publish(id, batch, waiter, now_ms),
             ShardInput::Offer(id, offer) => self.offer(id, *offer, now_ms),
@@ -77,15 +78,13 @@ impl Shard {
         let count = batch.count;
         self.memory.taken(batch.records.len());
         let command = match waiter {
-            Waiter::DeadLetters(_) | Waiter::Session { letters: true, .. } => Command::EnqueueLetters(batch),
+            Waiter::DeadLetters(_) => Command::EnqueueLetters(batch),
             _ => Command::Enqueue(batch),
         };
         let index = self.apply(id, command, now_ms).unwrap_or(0);
         let waiter = if self.refused.is_empty() { waiter } else { self.refuse(id, waiter, count, now_ms) };
         match waiter {
             Waiter::Nobody => {}
-            // It is told what is safe, not what each batch waits for.
-            Waiter::Session { .. } => self.is_awaited |= index > self.synced,
             Waiter::Publisher(client, confirm) if index > self.synced => {
                 self.is_awaited = true;
                 self.unsynced.push_back((index, client, confirm));
@@ -176,6 +175,7 @@ impl Shard {
 pub(crate) fn options_of(entry: &QueueEntry) -> Options {
     Options {
         durable: entry.durable,
+        replicated: matches!(entry.home, Home::Group(_)),
         auto_delete: entry.auto_delete,
         message_ttl_ms: entry.settings.message_ttl_ms,
         expires_ms: entry.settings.expires_ms,

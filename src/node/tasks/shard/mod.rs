@@ -37,7 +37,7 @@ use crate::broker::ids::QueueId;
 use crate::broker::queue::{Command, ConsumerId, Effect, GetReply, Queue};
 use crate::broker::topology::QueueEntry;
 use crate::node::alarm::Alarm;
-use crate::node::links::{ClientLink, CommitAnswer, ShardInput};
+use crate::node::links::{ClientInput, ClientLink, CommitAnswer, ShardInput};
 use crate::node::mailbox::Mailbox;
 use crate::node::shared::Shared;
 use crate::storage::Append;
@@ -49,7 +49,6 @@ use recall::Recall;
 use reconfigure::Pending;
 pub(crate) use records::Records;
 use refusals::Refused;
-pub(crate) use refusals::RefusedPlaces;
 
 /// How long appends that nobody waits for may gather, in milliseconds, and how many bytes of them.
 const GATHER_MS: u64 = 5;
@@ -99,8 +98,6 @@ pub(crate) struct Shard {
     confirmed: Vec<(Arc<ClientLink>, Confirm, bool)>,
     /// What the command just applied had no place for.
     refused: Vec<Refused>,
-    /// What was refused of sessions.
-    refused_places: Vec<RefusedPlaces>,
     /// Of a group's shard: until when nobody else can own its queues, Unix milliseconds.
     serving_until_ms: u64,
     letters: OpenLetters,
@@ -152,7 +149,6 @@ impl Shard {
             commits: VecDeque::new(),
             confirmed: Vec::new(),
             refused: Vec::new(),
-            refused_places: Vec::new(),
             serving_until_ms: 0,
             letters: OpenLetters::default(),
             offers: Offers::default(),
@@ -276,16 +272,22 @@ impl Shard {
         self.send_due_appends(now_ms);
         self.letters.tell_sources(self.synced);
         self.offers.tell(self.synced);
-        for (client, confirm, accepted) in self.confirmed.drain(..) {
-            client.mailbox.push(crate::node::links::ClientInput::Confirmed(confirm, accepted));
-        }
+        self.tell_publishers();
         self.work_on_checkpoint(now_ms);
         self.spill(now_ms);
         self.forget_synced();
         self.send_cold();
     }
 
-    fn append(&mut self, kind: u8, head: Vec<u8>, body: bytes::Bytes) -> u64 {
+    /// Tells publishers whose messages are safe, or were refused.
+    pub(crate) fn tell_publishers(&mut self) {
+        for (client, confirm, accepted) in self.confirmed.drain(..) {
+            client.mailbox.push(ClientInput::Confirmed(confirm, accepted));
+        }
+    }
+
+    /// Has a record logged behind what was done so far.
+    pub(crate) fn append(&mut self, kind: u8, head: Vec<u8>, body: bytes::Bytes) -> u64 {
         self.index += 1;
         self.append_bytes += body.len();
         self.appends.push(Append { shard: self.log_shard, index: self.index, kind, head, body });

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Shard;
 use crate::broker::arguments::Overflow;
 use crate::broker::batch;
-use crate::broker::ids::{ConnectionId, QueueId};
+use crate::broker::ids::QueueId;
 use crate::broker::queue::DeathReason;
 use crate::node::links::{DeadLetterTicket, Waiter};
 
@@ -21,30 +21,12 @@ pub(super) struct Refused {
     pub(super) records: Bytes,
 }
 
-/// What a queue had no place for of the messages that a session sent under this number: first place, and how many.
-#[derive(Debug)]
-pub(crate) struct RefusedPlaces {
-    pub(crate) link: ConnectionId,
-    pub(crate) number: u64,
-    pub(crate) places: Vec<(u32, u32)>,
-}
-
 impl Shard {
-    /// What was refused of sessions since the last call.
-    pub(crate) fn take_refused(&mut self) -> Vec<RefusedPlaces> {
-        std::mem::take(&mut self.refused_places)
-    }
-
     /// Settles what the queue has just refused of a batch of so many messages. Gives who waits for the others.
     pub(super) fn refuse(&mut self, id: QueueId, waiter: Waiter, batch_count: u32, now_ms: u64) -> Waiter {
         let refused = std::mem::take(&mut self.refused);
         let (waiter, tickets) = match waiter {
             Waiter::Nobody => (Waiter::Nobody, Vec::new()),
-            Waiter::Session { link, number, .. } => {
-                let places = refused.iter().map(|run| (run.place, run.count)).collect();
-                self.refused_places.push(RefusedPlaces { link, number, places });
-                (waiter, Vec::new())
-            }
             Waiter::Publisher(client, confirm) => {
                 let places: Vec<_> = refused.iter().map(|run| (run.place, run.count)).collect();
                 let (taken, nacked) = confirm.part(batch_count, &places);
