@@ -8,12 +8,14 @@
 //! - `handle`: a node's part in its cluster
 //! - `inputs`: what the tasks of a cluster are told
 //! - `session`: what an owner knows of those who ask it
+//! - `planner`: what is to be done so that every group has its members and every node its share
 
 pub(crate) mod forward;
 pub(crate) mod handle;
 pub(crate) mod handshake;
 pub(crate) mod inputs;
 pub(crate) mod peer;
+pub(crate) mod planner;
 pub(crate) mod security;
 pub(crate) mod session;
 pub(crate) mod wire;
