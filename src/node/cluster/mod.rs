@@ -8,14 +8,20 @@
 //! - `handle`: a node's part in its cluster
 //! - `inputs`: what the tasks of a cluster are told
 //! - `session`: what an owner knows of those who ask it
+//! - `membership`, `formation`: who this node is in its cluster, and how it comes to be that
+//! - `questions`, `status`: what is asked about the cluster itself
 //! - `planner`: what is to be done so that every group has its members and every node its share
 
+pub(crate) mod formation;
 pub(crate) mod forward;
 pub(crate) mod handle;
 pub(crate) mod handshake;
 pub(crate) mod inputs;
+pub(crate) mod membership;
 pub(crate) mod peer;
 pub(crate) mod planner;
+pub(crate) mod questions;
 pub(crate) mod security;
 pub(crate) mod session;
+pub(crate) mod status;
 pub(crate) mod wire;

@@ -1,0 +1,326 @@
+//! How a node comes to be in a cluster: it was in one before, founds one, or asks a seed to be taken in.
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
+
+use super::membership::{KnownMember, Membership, MembershipError};
+use super::questions::{Answer, Joined, Newcomer, Question, decode, encode};
+use crate::broker::ids::FIRST_NODE;
+use crate::config::{ClusterConfig, Config};
+
+/// A founder looks so long for a cluster that is there already: its own, if it comes back with an empty disk.
+const LOOK_FOR: Duration = Duration::from_secs(1);
+const ASK_EVERY: Duration = Duration::from_millis(500);
+/// The same problem is told in the log once in so long.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// What a node is in its cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Formed {
+    /// The configuration has no `[cluster]`.
+    Alone,
+    Member(Membership),
+}
+
+/// Why a node that is to be in a cluster does not start; a text for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FormationError(pub(crate) String);
+
+/// Where a node is reached.
+#[derive(Clone, Debug)]
+pub(crate) struct Addresses {
+    /// By other nodes.
+    pub(crate) peers: String,
+    /// By clients.
+    pub(crate) clients: String,
+}
+
+/// Asks nodes at their address.
+pub(crate) trait AskSeed: Sync {
+    /// # Errors
+    /// Why there is no answer.
+    fn ask(&self, address: &str, question: Bytes) -> impl Future<Output = Result<Bytes, String>> + Send;
+}
+
+/// Finds out what this node is, asking seeds until one answers, and has it on disk. The data directory must be locked, and
+/// the stores in it must not be opened before.
+///
+/// # Errors
+/// When configuration, data directory and cluster do not fit together.
+pub(crate) async fn form(
+    config: &Config,
+    data_dir: &Path,
+    addresses: &Addresses,
+    seeds: &impl AskSeed,
+) -> Result<Formed, FormationError> {
+    let known = Membership::read(data_dir)?;
+    let Some(cluster) = &config.cluster else {
+        return match known {
+            None => Ok(Formed::Alone),
+            Some(known) => Err(FormationError(format!(
+                "{} belongs to node {} ({}) of the cluster {}, and the configuration has no [cluster]",
+                data_dir.display(),
+                known.node,
+                known.name,
+                known.cluster
+            ))),
+        };
+    };
+    let name = cluster.name(&config.node.name);
+    let membership = match known {
+        Some(known) => known_member(known, name, data_dir)?,
+        None => Forming { cluster, name, data_dir, addresses, seeds }.form().await?,
+    };
+    membership.write(data_dir)?;
+    Ok(Formed::Member(membership))
+}
+
+/// Asks a node to take this one in, before the first start of this one.
+///
+/// # Errors
+/// When the data directory is not empty, or the node refuses or does not answer.
+pub(crate) async fn join_by(
+    config: &Config,
+    cluster: &ClusterConfig,
+    addresses: &Addresses,
+    seeds: &impl AskSeed,
+) -> Result<Membership, FormationError> {
+    let data_dir = &config.node.data_dir;
+    if let Some(known) = Membership::read(data_dir)? {
+        return Err(FormationError(format!(
+            "{} belongs to node {} ({}) of the cluster {} already",
+            data_dir.display(),
+            known.node,
+            known.name,
+            known.cluster
+        )));
+    }
+    let name = cluster.name(&config.node.name);
+    let forming = Forming { cluster, name, data_dir, addresses, seeds };
+    let membership = forming.join().await?;
+    // The first start counts itself.
+    Membership { run: 0, ..membership.clone() }.write(data_dir)?;
+    Ok(membership)
+}
+
+fn known_member(known: Membership, name: &str, data_dir: &Path) -> Result<Membership, FormationError> {
+    let dir = data_dir.display();
+    if known.has_left {
+        return Err(FormationError(format!(
+            "node {} ({}) has left the cluster {}: start it with an empty data directory in place of {dir}",
+            known.node, known.name, known.cluster
+        )));
+    }
+    if known.name != name {
+        return Err(FormationError(format!(
+            "{dir} belongs to the node {:?} of the cluster {}, and cluster.name is {name:?}",
+            known.name, known.cluster
+        )));
+    }
+    let run = known.run + 1;
+    tracing::info!(
+        node = known.node,
+        name,
+        cluster = known.cluster,
+        run,
+        "this node is a member of a cluster"
+    );
+    Ok(Membership { run, ..known })
+}
+
+struct Forming<'a, S> {
+    cluster: &'a ClusterConfig,
+    name: &'a str,
+    data_dir: &'a Path,
+    addresses: &'a Addresses,
+    seeds: &'a S,
+}
+
+impl<S: AskSeed> Forming<'_, S> {
+    async fn form(&self) -> Result<Membership, FormationError> {
+        if !self.may_found() {
+            return self.join().await;
+        }
+        match self.find_cluster().await {
+            Some(seed) => {
+                tracing::info!(
+                    seed,
+                    "a seed has a cluster already: this node joins it in place of founding another"
+                );
+                self.join().await
+            }
+            None => self.found(),
+        }
+    }
+
+    /// The node that has no seeds founds the cluster, and so does the one that is the first of them.
+    fn may_found(&self) -> bool {
+        self.cluster.seeds.first().is_none_or(|seed| self.is_own(seed))
+    }
+
+    fn is_own(&self, seed: &str) -> bool {
+        seed == self.addresses.peers || seed == self.cluster.bind.to_string()
+    }
+
+    fn others(&self) -> impl Iterator<Item = &str> {
+        self.cluster.seeds.iter().map(String::as_str).filter(|seed| !self.is_own(seed))
+    }
+
+    /// A seed that is a member of a cluster.
+    async fn find_cluster(&self) -> Option<&str> {
+        self.others().next()?;
+        let until = Instant::now() + LOOK_FOR;
+        loop {
+            for seed in self.others() {
+                if let Ok(Answer::Who(Some(_))) = self.ask(seed, &Question::Who).await {
+                    return Some(seed);
+                }
+            }
+            if Instant::now() >= until {
+                return None;
+            }
+            sleep(ASK_EVERY).await;
+        }
+    }
+
+    fn found(&self) -> Result<Membership, FormationError> {
+        let number = random()? >> 1;
+        let cluster = Membership::cluster_text(number);
+        tracing::info!(
+            cluster,
+            node = FIRST_NODE,
+            name = self.name,
+            groups = self.cluster.groups,
+            address = self.addresses.peers,
+            "this node has founded a cluster; others join it by its address"
+        );
+        let own = KnownMember {
+            node: FIRST_NODE,
+            name: self.name.to_owned(),
+            address: self.addresses.peers.clone(),
+        };
+        Ok(Membership {
+            cluster,
+            node: FIRST_NODE,
+            name: self.name.to_owned(),
+            run: 1,
+            groups: self.cluster.groups,
+            is_founder: true,
+            has_left: false,
+            members: vec![own],
+        })
+    }
+
+    async fn join(&self) -> Result<Membership, FormationError> {
+        self.check_empty()?;
+        let newcomer = Newcomer {
+            name: self.name.to_owned(),
+            peer_address: self.addresses.peers.clone(),
+            client_address: self.addresses.clients.clone(),
+            token: random()?,
+        };
+        let question = Question::Join(newcomer);
+        let mut told: Option<(String, Instant)> = None;
+        loop {
+            for seed in self.others() {
+                let problem = match self.ask(seed, &question).await.map(Answer::granted) {
+                    Ok(Ok(Answer::Joined(joined))) => return self.joined(seed, joined),
+                    Ok(Ok(_)) => "it answers something else".to_owned(),
+                    Ok(Err(refused)) if refused.for_now => refused.reason,
+                    Ok(Err(refused)) => return Err(self.refused(seed, &refused.reason)),
+                    Err(problem) => problem,
+                };
+                let line = format!("{seed}: {problem}");
+                if told.as_ref().is_none_or(|(last, at)| *last != line || at.elapsed() >= TELL_EVERY) {
+                    tracing::warn!(seed, %problem, "not taken into a cluster yet; asking again");
+                    told = Some((line, Instant::now()));
+                }
+            }
+            sleep(ASK_EVERY).await;
+        }
+    }
+
+    /// What a node has declared by itself, others know nothing of, and it cannot bring it along.
+    fn check_empty(&self) -> Result<(), FormationError> {
+        let dir = self.data_dir.display();
+        if self.others().next().is_none() {
+            return Err(FormationError(
+                "cluster.seeds has no other node to ask; name one that is in the cluster".to_owned(),
+            ));
+        }
+        if ["log", "cold"].iter().any(|folder| self.data_dir.join(folder).exists()) {
+            return Err(FormationError(format!(
+                "this node cannot join a cluster: its data directory {dir} has declarations of its own. Start it with \
+                 an empty data directory, or let it found the cluster (cluster.seeds empty) and the others join it"
+            )));
+        }
+        Ok(())
+    }
+
+    fn joined(&self, seed: &str, joined: Joined) -> Result<Membership, FormationError> {
+        let membership = Membership {
+            cluster: joined.cluster,
+            node: joined.node,
+            name: self.name.to_owned(),
+            run: 1,
+            groups: joined.groups,
+            is_founder: false,
+            has_left: false,
+            members: joined.members,
+        };
+        if membership.cluster_number().is_none() || membership.groups == 0 {
+            return Err(self.refused(seed, "its answer makes no sense"));
+        }
+        let members: Vec<_> = membership.members.iter().map(|member| member.name.as_str()).collect();
+        tracing::info!(
+            cluster = membership.cluster,
+            node = membership.node,
+            name = self.name,
+            seed,
+            members = members.join(", "),
+            "this node has joined a cluster"
+        );
+        if membership.groups != self.cluster.groups {
+            tracing::info!(
+                groups = membership.groups,
+                "the number of groups is the cluster's, not cluster.groups"
+            );
+        }
+        Ok(membership)
+    }
+
+    fn refused(&self, seed: &str, reason: &str) -> FormationError {
+        FormationError(format!("{seed} does not take this node ({}) into its cluster: {reason}", self.name))
+    }
+
+    async fn ask(&self, seed: &str, question: &Question) -> Result<Answer, String> {
+        let answer = self.seeds.ask(seed, encode(question).into()).await?;
+        decode(&answer).ok_or_else(|| "its answer is of another release".to_owned())
+    }
+}
+
+fn random() -> Result<u64, FormationError> {
+    getrandom::u64().map_err(|error| FormationError(format!("the system has no random numbers: {error}")))
+}
+
+impl From<MembershipError> for FormationError {
+    fn from(MembershipError(text): MembershipError) -> Self {
+        Self(text)
+    }
+}
+
+impl std::fmt::Display for FormationError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for FormationError {}
+
+#[cfg(test)]
+#[path = "formation_tests.rs"]
+mod tests;
