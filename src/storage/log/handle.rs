@@ -158,6 +158,18 @@ impl Queue {
         drop(dropped);
     }
 
+    /// Takes what waits; false when nothing does.
+    #[cfg(test)]
+    pub(super) fn take_waiting(&self, group: &mut Vec<Vec<Append>>) -> bool {
+        std::mem::swap(&mut self.state().waiting, group);
+        !group.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.state().waiting.is_empty()
+    }
+
     /// Waits for records, at most until `due`, and swaps them into the empty `group`.
     pub(super) fn take(&self, group: &mut Vec<Vec<Append>>, due: Option<Instant>) -> Woken {
         let mut state = self.state();

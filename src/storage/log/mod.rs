@@ -11,6 +11,7 @@
 //! - `readback`: reading records of some shards while the log runs
 //! - `table`: closed segments, releasing and recycling them
 //! - `writer`: the thread that writes and syncs group by group
+//! - `stepped`: for the simulation, the writer without its thread, over a disk that fails and loses
 //! - `handle`: what everybody else holds
 //!
 //! Four rules carry the crash safety:
@@ -32,6 +33,8 @@ mod record;
 mod recover;
 mod scan;
 mod segment;
+#[cfg(test)]
+pub(crate) mod stepped;
 mod table;
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "tests count small")]

@@ -28,7 +28,7 @@ use crate::storage::error::StorageError;
 /// A buffer larger than this is not kept from group to group.
 const SCRATCH_MAX: usize = 1 << 20;
 
-type OnSynced = Box<dyn Fn(&[Synced]) + Send>;
+pub(super) type OnSynced = Box<dyn Fn(&[Synced]) + Send>;
 type OnFailure = Box<dyn FnOnce(StorageError) + Send>;
 
 /// A recovered log, ready to be continued.
@@ -37,11 +37,11 @@ pub struct LogWriter {
     table: Arc<Table>,
     wrap: Wrap,
     active: Active,
-    /// The highest index per shard in the group being written.
+    /// The highest index per shard of what is written and not reported.
     group: Highest,
     /// The highest index of each readable shard.
     last: Highest,
-    /// Readable records of the group being written.
+    /// Its readable records.
     places: Vec<Place>,
     scratch: Vec<u8>,
     /// When the oldest write that is not synced was made.
@@ -120,6 +120,11 @@ impl LogWriter {
         LogHandle::new(queue, table, thread)
     }
 
+    #[cfg(test)]
+    pub(super) fn table(&self) -> Arc<Table> {
+        self.table.clone()
+    }
+
     pub(super) fn release(&self, up_to: &[Synced]) {
         self.table.release(up_to);
     }
@@ -143,7 +148,6 @@ impl LogWriter {
     }
 
     fn commit(&mut self, group: &[Vec<Append>], on_synced: &OnSynced) -> Result<(), StorageError> {
-        self.group.clear();
         self.write(group)?;
         match self.sync_due() {
             Some(due) if due <= Instant::now() => self.sync()?,
@@ -153,10 +157,12 @@ impl LogWriter {
         Ok(())
     }
 
-    fn report(&mut self, on_synced: &OnSynced) {
+    /// Reports what was written since the last time.
+    pub(super) fn report(&mut self, on_synced: &OnSynced) {
         self.table.readable.add(&self.places);
         self.places.clear();
         on_synced(self.group.as_slice());
+        self.group.clear();
     }
 
     /// When what is written must be synced.
@@ -169,7 +175,7 @@ impl LogWriter {
         }
     }
 
-    fn write(&mut self, group: &[Vec<Append>]) -> Result<(), StorageError> {
+    pub(super) fn write(&mut self, group: &[Vec<Append>]) -> Result<(), StorageError> {
         let mut frame = self.open_frame();
         for append in group.iter().flatten() {
             let len = payload_len(append)?;
@@ -224,7 +230,7 @@ impl LogWriter {
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<(), StorageError> {
+    pub(super) fn sync(&mut self) -> Result<(), StorageError> {
         self.active.medium.sync().map_err(StorageError::io("sync", &self.active.path))?;
         self.active.synced = self.active.at;
         self.unsynced_since = None;
@@ -245,7 +251,7 @@ impl LogWriter {
     }
 
     /// Syncs, and says so on disk: after a clean stop any damage is known for what it is.
-    fn finish(&mut self) -> Result<(), StorageError> {
+    pub(super) fn finish(&mut self) -> Result<(), StorageError> {
         self.sync()?;
         if self.active.has_room(HEAD_LEN as u64) {
             let mut frame = Frame::new(self.active.header.seed(), Vec::new());

@@ -6,6 +6,7 @@ mod failure;
 mod model;
 mod readback;
 mod recycle;
+mod stepped;
 mod writing;
 
 use std::{
