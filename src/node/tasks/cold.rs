@@ -22,9 +22,13 @@ enum Write {
     Batch(ColdBatch, Vec<Stored>),
     /// Makes everything before it durable, with the log indexes up to which it holds.
     Checkpoint(Vec<(u16, u64)>, oneshot::Sender<()>),
+    /// Something else behind all that was handed over before.
+    Behind(Behind),
     /// Ends the thread.
     Stop,
 }
+
+type Behind = Box<dyn FnOnce(&Arc<ColdStore>) -> Result<(), StorageError> + Send>;
 
 struct Stored {
     shard: Arc<Mailbox<ShardInput>>,
@@ -225,6 +229,39 @@ impl ColdLink {
         }
     }
 
+    /// Takes out what has gathered, for as long as it must not reach the store; nothing if there is nothing.
+    pub(crate) fn take_gathered(&mut self) -> Option<Gathered> {
+        let is_empty = self.batch.is_empty();
+        let (batch, stored) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.stored));
+        (!is_empty).then_some(Gathered { batch, stored })
+    }
+
+    /// Puts back what was taken out, in front of what has gathered since.
+    pub(crate) fn put_back(&mut self, mut earlier: Gathered) {
+        earlier.batch.append(std::mem::take(&mut self.batch));
+        earlier.stored.append(&mut self.stored);
+        (self.batch, self.stored) = (earlier.batch, earlier.stored);
+    }
+
+    /// Hands over what was taken out, in front of what has gathered since.
+    pub(crate) fn send_gathered(&self, earlier: Gathered) {
+        let _ = self.write.send(Write::Batch(earlier.batch, earlier.stored));
+    }
+
+    /// Runs something on the thread that writes, behind all that was handed over before: it finds that in the store, and
+    /// nothing later. Others wait for it, and an error of it ends the node.
+    pub(crate) fn behind(
+        &self,
+        job: impl FnOnce(&Arc<ColdStore>) -> Result<(), StorageError> + Send + 'static,
+    ) {
+        let _ = self.write.send(Write::Behind(Box::new(job)));
+    }
+
+    /// Makes everything handed over before durable, then calls `then`; never if the store fails, which ends the node.
+    pub(crate) fn flush(&self, then: impl FnOnce() + Send + 'static) {
+        self.behind(|store| store.flush().map(|()| then()));
+    }
+
     pub(crate) fn load(&self, queue: QueueId, first: u64) {
         let _ = self.read.send(Read::Chunk(Arc::clone(&self.shard), queue, first));
     }
@@ -234,6 +271,12 @@ impl ColdLink {
     }
 }
 
+/// Writes that are held back.
+pub(crate) struct Gathered {
+    batch: ColdBatch,
+    stored: Vec<Stored>,
+}
+
 /// A thread that panics must not leave others waiting.
 fn guarded(on_failure: &impl Fn(StorageError), run: impl FnOnce()) {
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
@@ -241,7 +284,7 @@ fn guarded(on_failure: &impl Fn(StorageError), run: impl FnOnce()) {
     }
 }
 
-fn run_writer(store: &ColdStore, writes: &Receiver<Write>, on_failure: &impl Fn(StorageError)) {
+fn run_writer(store: &Arc<ColdStore>, writes: &Receiver<Write>, on_failure: &impl Fn(StorageError)) {
     while let Ok(write) = writes.recv() {
         match carry_out(store, write) {
             Ok(true) => {}
@@ -252,11 +295,12 @@ fn run_writer(store: &ColdStore, writes: &Receiver<Write>, on_failure: &impl Fn(
 }
 
 /// False at the end.
-fn carry_out(store: &ColdStore, write: Write) -> Result<bool, StorageError> {
+fn carry_out(store: &Arc<ColdStore>, write: Write) -> Result<bool, StorageError> {
     match write {
         Write::Batch(batch, stored) => store.write(batch).map(|()| tell_stored(stored))?,
         // Whoever asked may have gone.
         Write::Checkpoint(applied, reply) => checkpoint(store, &applied).map(|()| drop(reply.send(())))?,
+        Write::Behind(job) => job(store)?,
         Write::Stop => return Ok(false),
     }
     Ok(true)

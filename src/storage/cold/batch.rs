@@ -165,6 +165,31 @@ impl ColdBatch {
         self.push(Kind::Put, Family::Default, &keys::applied(shard), &index.to_be_bytes());
     }
 
+    /// Writes a row of a group; a name says what it is.
+    pub fn put_group(&mut self, group: u16, name: &str, value: &[u8]) {
+        self.push(Kind::Put, Family::Default, &keys::group(group, name), value);
+    }
+
+    /// Deletes a row of a group.
+    pub fn delete_group(&mut self, group: u16, name: &str) {
+        self.push(Kind::Delete, Family::Default, &keys::group(group, name), &[]);
+    }
+
+    /// Adds the changes of another batch behind these.
+    pub fn append(&mut self, later: Self) {
+        let (bytes, deletions) = (self.bytes.len(), self.deleted.len());
+        self.bytes.extend_from_slice(&later.bytes);
+        self.changes.extend(later.changes.into_iter().map(|change| Change {
+            start: change.start + bytes,
+            middle: change.middle + bytes,
+            end: change.end + bytes,
+            ..change
+        }));
+        self.deleted.extend(later.deleted);
+        let moved = |large: Large| Large { deletions: large.deletions + deletions, ..large };
+        self.large.extend(later.large.into_iter().map(moved));
+    }
+
     pub(super) fn put_default(&mut self, key: &[u8], value: &[u8]) {
         self.push(Kind::Put, Family::Default, key, value);
     }

@@ -45,6 +45,22 @@ pub(super) fn applied(shard: u16) -> [u8; 10] {
     key
 }
 
+/// In front of all keys of groups' rows.
+pub(super) const GROUPS: &[u8; 6] = b"group/";
+/// Behind all of them: the slash is followed by the zero.
+pub(super) const GROUPS_END: &[u8; 6] = b"group0";
+
+/// The key of a group's row of this name.
+pub(super) fn group(group: u16, name: &str) -> Vec<u8> {
+    [GROUPS, group.to_be_bytes().as_slice(), name.as_bytes()].concat()
+}
+
+/// The group and the name in the key of a group's row.
+pub(super) fn group_of(key: &[u8]) -> Option<(u16, &[u8])> {
+    let (group, name) = key.strip_prefix(GROUPS)?.split_first_chunk()?;
+    Some((u16::from_be_bytes(*group), name))
+}
+
 /// The `index`-th eight bytes of a key or value.
 pub(super) fn number(bytes: &[u8], index: usize) -> Option<u64> {
     let number = bytes.get(index * 8..)?.first_chunk()?;
@@ -63,5 +79,10 @@ mod tests {
         assert!(queue_end(7).as_slice() < queue(8).as_slice());
         assert_eq!(number(&due(1, 2, 3), 2), Some(3));
         assert_eq!(number(&chunk(1, 2), 2), None);
+        let key = group(258, "state");
+        assert_eq!(group_of(&key), Some((258, b"state".as_slice())));
+        assert!(
+            key.as_slice() > GROUPS.as_slice() && group(u16::MAX, "z").as_slice() < GROUPS_END.as_slice()
+        );
     }
 }

@@ -44,6 +44,36 @@ impl ColdStore {
         })
     }
 
+    /// A queue's own row.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn queue_row(&self, queue: u64) -> Result<Option<Box<[u8]>>, StorageError> {
+        self.row(Family::Queues, &keys::queue(queue))
+    }
+
+    /// A group's row of this name.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn get_group(&self, group: u16, name: &str) -> Result<Option<Box<[u8]>>, StorageError> {
+        self.row(Family::Default, &keys::group(group, name))
+    }
+
+    /// All groups' rows of this name, by group.
+    pub fn groups<'s>(
+        &'s self,
+        name: &'s str,
+    ) -> impl Iterator<Item = Result<(u16, Box<[u8]>), StorageError>> + 's {
+        self.rows(Family::Default, between(keys::GROUPS, keys::GROUPS_END)).filter_map(move |row| match row {
+            Ok((key, value)) => match keys::group_of(&key) {
+                Some((group, found)) => (found == name.as_bytes()).then_some(Ok((group, value))),
+                None => Some(Err(malformed(Family::Default))),
+            },
+            Err(error) => Some(Err(error)),
+        })
+    }
+
     /// The first sequence numbers and descriptors of a queue's chunks, in their order.
     pub fn chunks(&self, queue: u64) -> impl Iterator<Item = Result<(u64, Box<[u8]>), StorageError>> + '_ {
         self.chunks_from(queue, 0)
@@ -106,6 +136,15 @@ impl ColdStore {
             let (key, _) = row?;
             keys::number(&key, 1).zip(keys::number(&key, 2)).ok_or_else(|| malformed(Family::Due))
         })
+    }
+
+    fn row(&self, family: Family, key: &[u8]) -> Result<Option<Box<[u8]>>, StorageError> {
+        #[cfg(test)]
+        if let Engine::Memory(memory) = &self.engine {
+            return Ok(memory.get(family, key).map(Vec::into_boxed_slice));
+        }
+        let found = self.db()?.get_cf(self.family(family)?, key).map_err(refused("read"))?;
+        Ok(found.map(Vec::into_boxed_slice))
     }
 
     fn rows(&self, family: Family, range: Range) -> impl Iterator<Item = Result<Row, StorageError>> + '_ {

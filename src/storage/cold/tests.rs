@@ -1,6 +1,6 @@
 //! Batches, deletions, restarts with and without a flush, blobs byte for byte.
 
-use std::{fs, process::Command, thread, time::Duration};
+use std::{fs, process::Command, sync::Arc, thread, time::Duration};
 
 use super::*;
 
@@ -118,6 +118,56 @@ fn a_queue_deleted_and_written_again_in_one_batch_is_there() {
     batch.put_chunk(1, 2, b"new", b"new");
     store.write(batch).unwrap();
     assert_eq!(chunks(&store, 1), [(2, b"new".to_vec())]);
+}
+
+#[test]
+fn a_batch_behind_another_keeps_the_order_of_both() {
+    let large = |byte: u8| bytes::Bytes::from(vec![byte; 4 << 20]);
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut first = ColdBatch::new();
+    first.put_chunk(1, 1, b"first", b"1");
+    first.put_records(1, 2, b"first", Vec::new(), large(1));
+    first.put_records(1, 3, b"first", Vec::new(), large(1));
+    let mut second = ColdBatch::new();
+    second.put_chunk(2, 1, b"second", b"2");
+    second.delete_queue_all(1);
+    second.put_records(1, 3, b"second", Vec::new(), large(2));
+    second.put_group(7, "state", b"second");
+    first.append(second);
+    store.write(first).unwrap();
+    assert_eq!(chunks(&store, 1), [(3, b"second".to_vec())]);
+    assert_eq!(chunks(&store, 2), [(1, b"second".to_vec())]);
+    assert_eq!(store.get_chunk(1, 2).unwrap(), None);
+    assert_eq!(store.get_chunk(1, 3).unwrap().unwrap(), large(2));
+    assert_eq!(store.get_group(7, "state").unwrap().unwrap().as_ref(), b"second");
+}
+
+#[test]
+fn rows_of_groups_are_found_by_group_and_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    for store in [open(dir.path()), ColdStore::in_memory(Arc::default(), &dir.path().join("m")).unwrap()] {
+        let mut batch = ColdBatch::new();
+        batch.put_applied(1, 1);
+        for group in [0, 1, 255, 256, u16::MAX] {
+            batch.put_group(group, "state", &group.to_le_bytes());
+        }
+        batch.put_group(1, "restoring", b"yes");
+        batch.put_group(2, "restoring", b"yes");
+        batch.delete_group(2, "restoring");
+        batch.put_queue(9, b"row");
+        store.write(batch).unwrap();
+        let all = |name| store.groups(name).map(Result::unwrap).collect::<Vec<_>>();
+        let expected = [0, 1, 255, 256, u16::MAX].map(|group: u16| (group, group.to_le_bytes().into()));
+        assert_eq!(all("state"), expected);
+        assert_eq!(all("restoring"), [(1, b"yes".as_slice().into())]);
+        assert_eq!(all("rest"), []);
+        assert_eq!(store.get_group(2, "restoring").unwrap(), None);
+        assert_eq!(store.get_group(256, "state").unwrap().unwrap().as_ref(), 256u16.to_le_bytes());
+        assert_eq!(store.applied().unwrap(), [(1, 1)]);
+        assert_eq!(store.queue_row(9).unwrap().unwrap().as_ref(), b"row");
+        assert_eq!(store.queue_row(8).unwrap(), None);
+    }
 }
 
 #[test]
