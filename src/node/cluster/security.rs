@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio_rustls::rustls::crypto::ring::default_provider;
@@ -12,19 +12,10 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, version};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use crate::config::{PeerSecurity, TlsFiles};
+
 /// Stands for the secret where none is configured: on one machine only.
 const LOOPBACK_SECRET: &[u8] = b"warren";
-
-/// Files for mutual TLS, in PEM.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TlsFiles {
-    /// Certificates of the authorities that sign those of nodes.
-    pub(crate) ca: PathBuf,
-    /// This node's certificate, and those between it and the authority.
-    pub(crate) certificate: PathBuf,
-    /// Its private key.
-    pub(crate) key: PathBuf,
-}
 
 /// How peers know each other.
 #[derive(Clone)]
@@ -48,14 +39,11 @@ pub(crate) struct SecurityError(String);
 
 impl Security {
     /// # Errors
-    /// When a file cannot be read or does not fit, or the secret is empty.
-    pub(crate) fn load(secret: Option<&[u8]>, tls: Option<&TlsFiles>) -> Result<Self, SecurityError> {
-        if secret.is_some_and(<[u8]>::is_empty) {
-            return Err(SecurityError("the cluster's secret is empty".to_owned()));
-        }
-        let tls = tls.map(Tls::load).transpose()?;
-        let is_open = secret.is_none() && tls.is_none();
-        Ok(Self { secret: secret.unwrap_or(LOOPBACK_SECRET).to_vec(), tls, is_open })
+    /// When a file cannot be read or does not fit.
+    pub(crate) fn load(config: &PeerSecurity) -> Result<Self, SecurityError> {
+        let secret = config.secret.as_ref().map_or(LOOPBACK_SECRET, |secret| &secret.0);
+        let is_open = config.secret.is_none() && config.tls.is_none();
+        Ok(Self { secret: secret.to_vec(), tls: config.tls.as_ref().map(Tls::load).transpose()?, is_open })
     }
 
     pub(crate) fn secret(&self) -> &[u8] {

@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::greeting::{LinkError, Stream, receive};
 use super::node::Peer;
 use super::{Context, request};
-use crate::node::cluster::handshake::{Hello, Purpose, Unfit};
+use crate::node::cluster::handshake::{Hello, Identity, Purpose, Unfit};
 
 /// Handshakes at the same time.
 const GREETINGS_MAX: usize = 64;
@@ -55,13 +55,14 @@ pub(super) async fn run(context: Arc<Context>, listener: TcpListener) {
 
 async fn greet(context: &Context, socket: TcpStream) -> Result<(Stream, Hello), LinkError> {
     socket.set_nodelay(true)?;
-    let greeting = receive(&context.options, &context.own, socket, |hello| may_come(context, hello));
+    let own = context.own.load_full();
+    let greeting = receive(&context.options, &own, socket, |hello| may_come(context, &own, hello));
     let greeting = timeout(context.options.connect_timeout, greeting).await;
     greeting.unwrap_or_else(|_| Err(LinkError::Other("it did not say in time who it is".to_owned())))
 }
 
-fn may_come(context: &Context, hello: &Hello) -> Result<(), Unfit> {
-    let (own, from) = (&context.own, &hello.from);
+fn may_come(context: &Context, own: &Identity, hello: &Hello) -> Result<(), Unfit> {
+    let from = &hello.from;
     let is_known = || context.node(from.node).is_some();
     let is_its_part = match hello.purpose {
         Purpose::Request => return Ok(()),

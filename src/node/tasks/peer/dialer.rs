@@ -44,7 +44,7 @@ pub(super) async fn run(context: Arc<Context>, peer: Arc<Peer>) {
 
 /// From connecting to the end of the link.
 async fn try_once(context: &Arc<Context>, peer: &Peer) -> Result<(), LinkError> {
-    let (own, address) = (&context.own, peer.address());
+    let (own, address) = (context.own.load_full(), peer.address());
     let attempt = context.next_attempt();
     if own.node > peer.node {
         if peer.is_up() {
@@ -52,10 +52,10 @@ async fn try_once(context: &Arc<Context>, peer: &Peer) -> Result<(), LinkError> 
             peer.changed.notified().await;
             return Ok(());
         }
-        let hello = hello(own, Purpose::Call, peer.node, attempt)?;
+        let hello = hello(&own, Purpose::Call, peer.node, attempt)?;
         return dial(&context.options, &address, &hello).await.map(drop);
     }
-    let hello = hello(own, Purpose::Link, peer.node, attempt)?;
+    let hello = hello(&own, Purpose::Link, peer.node, attempt)?;
     let (stream, other) = dial(&context.options, &address, &hello).await?;
     let connection = Connection::new();
     if peer.up(&connection, (other.run, attempt), &*context.incoming) {

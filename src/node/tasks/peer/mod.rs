@@ -97,7 +97,7 @@ pub(crate) struct PeerLinks {
 /// What all tasks of the links share.
 #[derive(Debug)]
 struct Context {
-    own: Identity,
+    own: ArcSwap<Identity>,
     options: LinkOptions,
     incoming: Arc<dyn Incoming>,
     nodes: ArcSwap<BTreeMap<NodeId, Arc<Peer>>>,
@@ -106,7 +106,8 @@ struct Context {
 }
 
 impl PeerLinks {
-    /// Accepts peers from now on; connects to none before [`Self::set_node`].
+    /// Accepts peers from now on; connects to none before [`Self::set_node`], which is for members
+    /// ([`Self::set_identity`]).
     ///
     /// Others take a closed listener for the end of the process: end the links last.
     ///
@@ -128,7 +129,7 @@ impl PeerLinks {
             );
         }
         let context = Arc::new(Context {
-            own,
+            own: ArcSwap::from_pointee(own),
             options,
             incoming,
             nodes: ArcSwap::default(),
@@ -138,11 +139,16 @@ impl PeerLinks {
         Ok(Self { context, acceptor, changes: Mutex::default() })
     }
 
-    /// A node is a member of the cluster, at this address (host and port).
+    /// This node has become a member: before that it is number 0, and only answers questions.
+    pub(crate) fn set_identity(&self, own: Identity) {
+        self.context.own.store(Arc::new(own));
+    }
+
+    /// Another node is a member of the cluster, at this address (host and port).
     #[expect(clippy::disallowed_methods, reason = "tasks are started here")]
     pub(crate) fn set_node(&self, node: NodeId, address: &str) {
         let _one_at_a_time = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        if node == self.context.own.node {
+        if node == self.context.own.load().node {
             return;
         }
         if let Some(peer) = self.context.node(node) {

@@ -167,6 +167,14 @@ impl Peer {
         }
     }
 
+    /// As if the connection had broken.
+    #[cfg(test)]
+    pub(super) fn end_link(&self) {
+        if let Some(connection) = self.current.load().as_ref() {
+            connection.end("a test ends it");
+        }
+    }
+
     fn lose(&self, gate: &mut MutexGuard<'_, Gate>, incoming: &dyn Incoming) {
         if let Some(connection) = gate.connection.take() {
             connection.end("another connection has taken its place, or the node is no member any more");
