@@ -1,7 +1,7 @@
 //! What the tasks send each other.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -239,18 +239,28 @@ pub(crate) struct Reserved {
 
 /// The answer to a `tx.commit`: goes out when nobody holds it back any more.
 #[derive(Debug)]
-pub(crate) struct CommitAnswer(Option<oneshot::Sender<Result<(), Refusal>>>);
+pub(crate) struct CommitAnswer {
+    reply: Option<oneshot::Sender<Result<(), Refusal>>>,
+    /// Why a part of it did not take place that is decided elsewhere.
+    refused: OnceLock<Refusal>,
+}
 
 impl CommitAnswer {
     pub(crate) fn new(reply: oneshot::Sender<Result<(), Refusal>>) -> Self {
-        Self(Some(reply))
+        Self { reply: Some(reply), refused: OnceLock::new() }
+    }
+
+    /// A part of the commit does not take place; the first reason is told.
+    pub(crate) fn refuse(&self, refusal: Refusal) {
+        self.refused.get_or_init(|| refusal);
     }
 }
 
 impl Drop for CommitAnswer {
     fn drop(&mut self) {
         // The client may have gone; the commit is what it is.
-        let _ = self.0.take().map(|reply| reply.send(Ok(())));
+        let result = self.refused.take().map_or(Ok(()), Err);
+        let _ = self.reply.take().map(|reply| reply.send(result));
     }
 }
 

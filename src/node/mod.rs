@@ -2,6 +2,7 @@
 //!
 //! - `start`: from a configuration to a running node, and back
 //! - `recover`: what was on disk
+//! - `unanswered`: what clients hear of owners that do not answer
 //! - `shared`, `links`, `mailbox`: what tasks share, what they send each other, and how
 //! - `tasks`: everything that runs on its own
 //! - `replies`, `presence`: who waits for direct replies, who is connected
@@ -29,6 +30,7 @@ mod resource_alarm;
 mod shared;
 mod start;
 mod tasks;
+mod unanswered;
 
 pub use control::{Control, ControlError, EffectivePolicy};
 pub use start::{Node, StartError};

@@ -2,6 +2,7 @@
 //! Disk Alarms).
 
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Between the beginning and the end of an alarm lies a sixteenth of its limit, or this if it is less.
 const SLACK_BYTES_MAX: u64 = 64 << 20;
@@ -13,6 +14,8 @@ pub(crate) enum Resource {
     Memory,
     /// Space where the data lies.
     Disk,
+    /// Nodes of the cluster: some of this node's publishers need others to be safe.
+    Majority,
 }
 
 impl Resource {
@@ -20,6 +23,7 @@ impl Resource {
         match self {
             Self::Memory => 1,
             Self::Disk => 2,
+            Self::Majority => 4,
         }
     }
 }
@@ -28,6 +32,8 @@ impl Resource {
 #[derive(Debug, Default)]
 pub(crate) struct ResourceAlarms {
     bits: AtomicU8,
+    /// How many miss a majority.
+    without_majority: Mutex<usize>,
 }
 
 impl ResourceAlarms {
@@ -43,7 +49,9 @@ impl ResourceAlarms {
             0 => None,
             1 => Some("low on memory"),
             2 => Some("low on disk"),
-            _ => Some("low on memory & disk"),
+            3 => Some("low on memory & disk"),
+            // What is missing to be safe comes first.
+            _ => Some("the cluster has no majority for queues of this node's publishers"),
         }
     }
 
@@ -56,6 +64,13 @@ impl ResourceAlarms {
             self.bits.fetch_and(!bit, Ordering::AcqRel)
         };
         !on && before == bit
+    }
+
+    /// One more misses a majority, or one less. True when that ended the last alarm.
+    pub(crate) fn count_majority(&self, is_missing: bool) -> bool {
+        let mut count = self.without_majority.lock().unwrap_or_else(PoisonError::into_inner);
+        *count = if is_missing { *count + 1 } else { count.saturating_sub(1) };
+        self.set(Resource::Majority, *count > 0)
     }
 
     /// Whether this one is on.

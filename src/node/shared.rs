@@ -150,6 +150,14 @@ impl Shared {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// A node's name, for people.
+    pub(crate) fn node_name(&self, node: NodeId) -> String {
+        match &self.cluster {
+            Some(cluster) if cluster.placement.node != node => node.to_string(),
+            Some(_) | None => self.config.node.name.clone(),
+        }
+    }
+
     /// Mailboxes of this node's own shards.
     pub(crate) fn own_shards(&self) -> &[Arc<Mailbox<ShardInput>>] {
         &self.shards[..self.local_shards]
@@ -196,7 +204,7 @@ impl Shared {
         }
     }
 
-    /// Asks a shard; `None` when the node is stopping.
+    /// Asks a shard; `None` when there is no answer, see [`Self::unanswered`].
     pub(crate) async fn ask<T>(
         &self,
         target: Target,

@@ -6,6 +6,8 @@
 //! - [`meta`]: one task that owns the topology's changes
 //! - [`transactions`]: one task that makes commits atomic
 //! - [`cold`]: the threads of the cold store
+//! - [`gateway`]: the ways to queues that are elsewhere
+//! - [`serving`]: serves queues of this node to others
 //! - [`checkpoint`]: keeps the log within its budget
 //! - [`peer`]: the links to other nodes
 //! - [`resources`]: watches memory and disk
@@ -15,9 +17,11 @@
 pub(crate) mod checkpoint;
 pub(crate) mod client;
 pub(crate) mod cold;
+pub(crate) mod gateway;
 pub(crate) mod listener;
 pub(crate) mod meta;
 pub(crate) mod peer;
 pub(crate) mod resources;
+pub(crate) mod serving;
 pub(crate) mod shard;
 pub(crate) mod transactions;

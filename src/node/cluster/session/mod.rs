@@ -50,13 +50,14 @@ impl Sessions {
         if session.id != id {
             session.renew(id, self.table.row(node, id));
         }
-        session.forward(forward, self.has_room);
+        session.forward(forward);
     }
 
     /// Gives everything whose turn it is, in order. What needs declarations waits until they are applied here, up to their
     /// index of the meta group.
     pub(crate) fn take(&mut self, meta_index: u64, each: &mut dyn FnMut(ShardInput)) {
-        self.by_node.values_mut().for_each(|session| session.take(meta_index, each));
+        let has_room = self.has_room;
+        self.by_node.values_mut().for_each(|session| session.take(meta_index, has_room, each));
     }
 
     /// What a group must remember of all that was taken since the last call, in the same entry as what that brought about.

@@ -161,14 +161,11 @@ impl Session {
     }
 
     /// The session asks.
-    pub(super) fn forward(&mut self, forward: Forward, has_room: bool) {
+    pub(super) fn forward(&mut self, forward: Forward) {
         if forward.attempt > self.attempt {
             self.close();
             self.attempt = forward.attempt;
             self.state = State::Begins;
-            if !has_room {
-                self.tell_room(has_room);
-            }
         } else if forward.attempt < self.attempt || self.state == State::Closed {
             if forward.attempt == self.attempt {
                 // It does not know yet that its attempt is over.
@@ -188,27 +185,29 @@ impl Session {
     }
 
     /// Gives what is next, as far as its declarations are known.
-    pub(super) fn take(&mut self, meta_index: u64, each: Each<'_>) {
+    pub(super) fn take(&mut self, meta_index: u64, has_room: bool, each: Each<'_>) {
         self.return_strays(each);
         if !self.go_on_closing(each) {
             return;
         }
         let is_known = |forward: &mut Forward| forward.meta_index <= meta_index;
         while let Some(forward) = self.waiting.pop_front_if(is_known) {
-            self.take_forward(forward, each);
+            self.take_forward(forward, has_room, each);
         }
     }
 
-    fn take_forward(&mut self, forward: Forward, each: Each<'_>) {
+    fn take_forward(&mut self, forward: Forward, has_room: bool, each: Each<'_>) {
         if self.state == State::Begins {
             if self.owner_forgets() && self.number == 0 && forward.answered > 1 {
                 // A node that begins anew knows nothing of what it was asked before.
                 return self.tell_gap();
             }
-            // The session knows the fate of all below, whether it left a mark or not.
-            self.number = self.number.max(forward.answered.saturating_sub(1));
             self.state = State::Open;
+            // It hears at once that it has found its owner.
+            self.out.push(Answer::Room(has_room));
         }
+        // The session knows the fate of all below: it left no mark, or was given up before it was sent.
+        self.number = self.number.max(forward.answered.saturating_sub(1));
         if forward.answered > self.answered {
             self.answered = forward.answered;
             self.refused = self.refused.split_off(&forward.answered);

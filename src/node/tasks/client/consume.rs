@@ -18,7 +18,6 @@ use crate::broker::queue::{Command, ConsumerId, ConsumerSpec, GETTER, GetReply};
 use crate::broker::topology::QueueEntry;
 use crate::node::links::{NotConsuming, ShardInput};
 use crate::node::replies::REPLY_TO;
-use crate::node::shared::stopping;
 use crate::protocol::error::Refusal;
 use crate::protocol::inbound::LARGE_BODY_BYTES;
 use crate::protocol::reply_code::ReplyCode;
@@ -91,7 +90,9 @@ impl Session {
         let (spec, link) = (Box::new(spec), Arc::clone(&self.link));
         let taken =
             self.shared.ask(entry.target(), |reply| ShardInput::Consume(entry.id, spec, link, reply)).await;
-        taken.ok_or_else(stopping)?.map_err(|reason| not_consuming(reason, &entry))?;
+        taken
+            .ok_or_else(|| self.shared.unanswered(&entry))?
+            .map_err(|reason| not_consuming(reason, &entry))?;
         self.consumers.insert(id, number);
         self.channel(number)?.consumers.add(Consumer {
             id,
@@ -162,7 +163,7 @@ impl Session {
         let target = entry.target();
         let no_ack = get.no_ack;
         let answer = self.shared.ask(target, |reply| ShardInput::Get(entry.id, no_ack, reply)).await;
-        let answer = answer.ok_or_else(stopping)?.ok_or_else(|| no_queue(&entry))?;
+        let answer = answer.ok_or_else(|| self.shared.unanswered(&entry))?.ok_or_else(|| no_queue(&entry))?;
         let GetReply::Message { seq, record, redelivered, returns, ready } = answer else {
             let empty = basic::AMQPMethod::GetEmpty(basic::GetEmpty {});
             self.reply(number, false, AMQPClass::Basic(empty));
@@ -207,7 +208,7 @@ impl Session {
         let name = self.queue_name(number, purge.queue.as_str())?;
         let entry = self.find_queue(name)?;
         let purged = self.shared.ask(entry.target(), |reply| ShardInput::Purge(entry.id, reply)).await;
-        let purged = purged.ok_or_else(stopping)?.ok_or_else(|| no_queue(&entry))?;
+        let purged = purged.ok_or_else(|| self.shared.unanswered(&entry))?.ok_or_else(|| no_queue(&entry))?;
         let message_count = u32::try_from(purged).unwrap_or(u32::MAX);
         let ok = queue::AMQPMethod::PurgeOk(queue::PurgeOk { message_count });
         self.reply(number, purge.nowait, AMQPClass::Queue(ok));

@@ -167,7 +167,8 @@ impl Session {
             let Some(entry) = applied.outcome.queue else { continue };
             // A passive declare is a use as well, as in RabbitMQ: it renews `x-expires`.
             let counts = self.shared.ask(entry.target(), |reply| ShardInput::Stat(entry.id, reply)).await;
-            let Some(counts) = counts.ok_or_else(stopping)? else { continue };
+            let counts = counts.ok_or_else(|| self.shared.unanswered(&entry))?;
+            let Some(counts) = counts else { continue };
             self.channel(number)?.last_queue = Some(entry.name.to_string());
             let ok = queue::DeclareOk {
                 queue: entry.name.to_string().into(),

@@ -1,0 +1,164 @@
+//! What happens while there is no owner, or none that can be reached.
+//!
+//! A group has one again soon, or a majority is missing: after some patience whoever asks is told that, and publishers wait
+//! or have their messages refused. The queues of a node come back with it: whoever asks meanwhile hears so at once.
+
+use super::Gateway;
+use super::answers::resolve;
+use super::window::{Kept, Wait};
+use crate::config::Minority;
+use crate::node::cluster::forward::{Owner, Request, Settle};
+use crate::node::links::{ClientInput, Waiter};
+use crate::node::resource_alarm::Resource;
+
+/// Since when there is no owner, and what was done about it.
+#[derive(Debug)]
+pub(super) struct Absence {
+    since_ms: Option<u64>,
+    is_over_patience: bool,
+    /// Publishers of this node wait, also for this.
+    has_alarm: bool,
+}
+
+impl Absence {
+    pub(super) fn since(now_ms: u64) -> Self {
+        Self { since_ms: Some(now_ms), is_over_patience: false, has_alarm: false }
+    }
+}
+
+impl Gateway {
+    pub(super) fn patience_ends_ms(&self) -> Option<u64> {
+        let Absence { since_ms, is_over_patience, .. } = self.absence;
+        since_ms.filter(|_| self.has_patience() && !is_over_patience).map(|at_ms| at_ms + self.patience_ms)
+    }
+
+    fn has_patience(&self) -> bool {
+        matches!(self.owner, Owner::Group(_))
+    }
+
+    /// The attempt is over.
+    pub(super) fn disconnect(&mut self) {
+        self.is_connected = false;
+        self.ask_again_ms = None;
+        self.absence.since_ms.get_or_insert(self.now_ms);
+        if !self.has_patience() {
+            return self.lose_node();
+        }
+        // Connections that end do not wait for a new owner.
+        let is_end = |kept: &Kept| matches!(kept.item.request, Request::Suspend(_) | Request::Cancel(_));
+        for kept in self.window.take_if(is_end) {
+            self.fail(kept);
+        }
+    }
+
+    /// The owner says something: then it is one.
+    pub(super) fn is_there_again(&mut self) {
+        if self.absence.since_ms.take().is_some() {
+            self.absence.is_over_patience = false;
+            self.set_alarm(false);
+        }
+    }
+
+    /// The node and what it knew of this session are gone. Letters wait for it: they are settled nowhere else.
+    fn lose_node(&mut self) {
+        for (id, attached) in self.consumers.take() {
+            attached.client.mailbox.push(ClientInput::ConsumerCancelled(id));
+        }
+        for kept in self.window.take_if(|kept| !is_letters(kept)) {
+            self.fail(kept);
+        }
+        self.renew_session();
+    }
+
+    /// Looks whether patience is over.
+    pub(super) fn look_at_absence(&mut self) {
+        if self.patience_ends_ms().is_some_and(|at_ms| at_ms <= self.now_ms) {
+            self.absence.is_over_patience = true;
+            for kept in self.window.take_if(is_question) {
+                self.fail(kept);
+            }
+            if self.minority == Minority::Nack {
+                for kept in self.window.take_if(Kept::has_messages) {
+                    self.fail(kept);
+                }
+            }
+        }
+        if self.absence.is_over_patience && self.minority == Minority::Block {
+            // As long as nobody publishes there is nothing to wait for.
+            let is_waited_for = self.absence.has_alarm || self.window.any(Kept::has_messages);
+            self.set_alarm(is_waited_for);
+        }
+    }
+
+    fn set_alarm(&mut self, on: bool) {
+        if std::mem::replace(&mut self.absence.has_alarm, on) == on {
+            return;
+        }
+        if on {
+            tracing::warn!(owner = ?self.owner, "no majority: publishers are blocked");
+        } else {
+            tracing::warn!(owner = ?self.owner, "there is a majority again");
+        }
+        if self.shared.resource_alarms.count_majority(on) {
+            for client in &self.shared.clients {
+                client.mailbox.push(ClientInput::AlarmsOver);
+            }
+        }
+    }
+
+    /// Whether an item has no future at the moment.
+    pub(super) fn refuses(&self, kept: &Kept) -> bool {
+        match self.owner {
+            Owner::Node(_) => !self.is_connected && !is_letters(kept),
+            Owner::Group(_) if self.absence.is_over_patience => {
+                is_question(kept) || self.minority == Minority::Nack && kept.has_messages()
+            }
+            Owner::Group(_) => false,
+        }
+    }
+
+    pub(super) fn refuses_messages(&self) -> bool {
+        match self.owner {
+            Owner::Node(_) => !self.is_connected,
+            Owner::Group(_) => self.absence.is_over_patience && self.minority == Minority::Nack,
+        }
+    }
+
+    /// Nothing comes of an item. Questions are answered by dropping them.
+    pub(super) fn fail(&mut self, kept: Kept) {
+        match kept.wait {
+            // They can be found where they came from when the node starts again.
+            Wait::Publish(Waiter::DeadLetters(_), ..) => {}
+            Wait::Publish(waiter, count, _) => resolve(waiter, count, &[(0, count)]),
+            Wait::Commit(answer, ..) => {
+                answer.refuse(self.shared.unanswered_for(kept.item.queue));
+                // What the commit would have settled goes back.
+                if let Request::Settle { consumer, ranges, .. } = kept.item.request
+                    && self.has_patience()
+                {
+                    let request = Request::Settle { consumer, how: Settle::Fail, ranges };
+                    self.window.push(Kept::new(kept.item.queue, request, Wait::Nobody));
+                }
+            }
+            Wait::Consume(_, id) => drop(self.consumers.remove(id)),
+            // Without an owner nothing is sent to a consumer.
+            Wait::Unit(asker) => drop(asker.send(())),
+            Wait::Stat(_)
+            | Wait::Get(..)
+            | Wait::Purge(_)
+            | Wait::Delete(_)
+            | Wait::Back(_)
+            | Wait::Nobody => {}
+        }
+    }
+}
+
+fn is_letters(kept: &Kept) -> bool {
+    matches!(kept.item.request, Request::Publish { letters: true, .. })
+}
+
+/// Somebody waits for the answer, and can be told that there is none.
+fn is_question(kept: &Kept) -> bool {
+    matches!(kept.wait, Wait::Commit(..))
+        || !matches!(kept.item.request, Request::Publish { .. } | Request::Settle { .. })
+}
