@@ -6,13 +6,14 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::cluster::peer::{LinkState, PeerMessage};
 use super::mailbox::Mailbox;
 use super::offers::{Offer, OfferTicket};
 use crate::broker::batch::Batch;
 use crate::broker::channel::outgoing::Confirm;
 use crate::broker::channel::transaction::Publishes;
 use crate::broker::channel::unacked::{Settled, Verdict};
-use crate::broker::ids::{ConnectionId, QueueId};
+use crate::broker::ids::{ConnectionId, NodeId, QueueId};
 use crate::broker::queue::{self, ConsumerId, ConsumerSpec, Counts, Delivery, GetReply};
 use crate::broker::topology::{self, Outcome, QueueEntry, RecallTo};
 use crate::protocol::error::Refusal;
@@ -179,6 +180,10 @@ pub(crate) enum ShardInput {
 /// What the meta task is told.
 #[derive(Debug)]
 pub(crate) enum MetaInput {
+    /// Another node says something that is for this task.
+    Peer(NodeId, PeerMessage),
+    /// What becomes of the link to another node.
+    Link(NodeId, LinkState),
     /// A change of the topology.
     Apply(Box<topology::Command>, oneshot::Sender<Result<Applied, Refusal>>),
     /// `queue.delete`: vhost, name, asking connection, condition; answers with the ready messages.

@@ -5,6 +5,7 @@
 //! - `wire`: the same as bytes
 //! - `handshake`: what two nodes say before that
 //! - `security`: who may be a peer: a shared secret, certificates
+//! - `dispatch`: what other nodes say, brought to the tasks
 //! - `handle`: a node's part in its cluster
 //! - `inputs`: what the tasks of a cluster are told
 //! - `session`: what an owner knows of those who ask it
@@ -12,6 +13,7 @@
 //! - `questions`, `status`: what is asked about the cluster itself
 //! - `planner`: what is to be done so that every group has its members and every node its share
 
+pub(crate) mod dispatch;
 pub(crate) mod formation;
 pub(crate) mod forward;
 pub(crate) mod handle;

@@ -15,6 +15,8 @@ pub enum StartError {
     Listen(SocketAddr, io::Error),
     /// The data cannot be used.
     Storage(StorageError),
+    /// The node and its cluster do not fit together.
+    Cluster(String),
     /// The system refuses something else that is needed.
     System(String),
 }
@@ -36,7 +38,7 @@ impl fmt::Display for StartError {
                 )
             }
             Self::Storage(error) => error.fmt(f),
-            Self::System(reason) => f.write_str(reason),
+            Self::Cluster(reason) | Self::System(reason) => f.write_str(reason),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! From a configuration to a running node, and back.
 //!
 //! - `load`: from the files to what the tasks begin with
+//! - `peering`: becoming a node of a cluster
 //! - `tasks`: setting the tasks going
 //! - `failure`: what keeps a node from starting, and what ends it
 
 mod failure;
 mod load;
+mod peering;
 mod tasks;
 
 use std::net::SocketAddr;

@@ -56,6 +56,8 @@ impl Meta {
                 let _ = reply.send(self.delete_queue(request).await);
             }
             MetaInput::Drop(id, idle_since_ms) => self.drop_queue(id, idle_since_ms).await,
+            // A node by itself has no links.
+            MetaInput::Peer(..) | MetaInput::Link(..) => {}
             MetaInput::Synced(index) => self.shared.meta_is_synced(index),
             MetaInput::Checkpoint(reply) => self.checkpoint = Some(reply),
         }
