@@ -103,6 +103,8 @@ pub(crate) struct DeleteIf {
     pub(crate) empty: bool,
     /// Only when it was not used after this, Unix milliseconds.
     pub(crate) idle_since_ms: Option<u64>,
+    /// The queue is not deleted yet: it goes when its declaration does.
+    pub(crate) only_checks: bool,
 }
 
 /// Why a queue was not deleted.

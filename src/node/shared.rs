@@ -152,10 +152,8 @@ impl Shared {
 
     /// A node's name, for people.
     pub(crate) fn node_name(&self, node: NodeId) -> String {
-        match &self.cluster {
-            Some(cluster) if cluster.placement.node != node => node.to_string(),
-            Some(_) | None => self.config.node.name.clone(),
-        }
+        let Some(cluster) = &self.cluster else { return self.config.node.name.clone() };
+        cluster.members().name(node).map_or_else(|| node.to_string(), str::to_owned)
     }
 
     /// Mailboxes of this node's own shards.

@@ -43,7 +43,36 @@ pub enum ReplyCode {
     InternalError,
 }
 
+/// Every reply code.
+const ALL: [ReplyCode; 19] = [
+    ReplyCode::Success,
+    ReplyCode::ContentTooLarge,
+    ReplyCode::NoRoute,
+    ReplyCode::NoConsumers,
+    ReplyCode::ConnectionForced,
+    ReplyCode::InvalidPath,
+    ReplyCode::AccessRefused,
+    ReplyCode::NotFound,
+    ReplyCode::ResourceLocked,
+    ReplyCode::PreconditionFailed,
+    ReplyCode::FrameError,
+    ReplyCode::SyntaxError,
+    ReplyCode::CommandInvalid,
+    ReplyCode::ChannelError,
+    ReplyCode::UnexpectedFrame,
+    ReplyCode::ResourceError,
+    ReplyCode::NotAllowed,
+    ReplyCode::NotImplemented,
+    ReplyCode::InternalError,
+];
+
 impl ReplyCode {
+    /// The code with this number on the wire.
+    #[must_use]
+    pub fn from_id(id: u16) -> Option<Self> {
+        ALL.into_iter().find(|code| code.id() == id)
+    }
+
     /// The number on the wire.
     #[must_use]
     pub fn id(self) -> u16 {

@@ -90,6 +90,13 @@ impl<'a> RowReader<'a> {
         }
     }
 
+    /// Everything that is left.
+    pub(super) fn all(&mut self) -> &'a [u8] {
+        let rest = self.0.rest();
+        self.0 = Reader::new(&[]);
+        rest
+    }
+
     pub(super) fn rest(&self) -> usize {
         self.0.rest().len()
     }

@@ -6,7 +6,7 @@ use amq_protocol::types::FieldTable;
 
 use crate::protocol::table;
 
-use super::{Destination, ExchangeEntry, QueueEntry, Topology, User};
+use super::{Destination, ExchangeEntry, QueueEntry, Row, Topology, User};
 
 /// A binding as it was made.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +22,19 @@ pub struct BindingEntry {
 }
 
 impl Topology {
+    /// Everything that is kept, as rows: the same for equal topologies.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Row> {
+        let mut rows = vec![self.queues.counter_row()];
+        for user in self.users.values() {
+            rows.push(user.row());
+            rows.extend(user.limits_row());
+        }
+        self.vhosts.values().for_each(|vhost| vhost.put_rows(&self.queues, &mut rows));
+        rows.sort_by_cached_key(Row::key);
+        rows
+    }
+
     /// The names of all vhosts, sorted.
     #[must_use]
     pub fn vhosts(&self) -> Vec<Arc<str>> {

@@ -160,6 +160,11 @@ impl Topology {
         self.version
     }
 
+    /// Takes the place of another topology: its version goes on from there.
+    pub fn follow(&mut self, before: &Self) {
+        self.version = self.version.max(before.version) + 1;
+    }
+
     /// The queue of that name.
     #[must_use]
     pub fn queue(&self, vhost: &str, name: &str) -> Option<&Arc<QueueEntry>> {

@@ -312,6 +312,11 @@ impl Queues {
         self.is_shared().then_some(home)
     }
 
+    /// The row of the numbers to come.
+    pub(super) fn counter_row(&self) -> Row {
+        Row::Counter { next_queue: self.kept_below }
+    }
+
     /// The number of the queue that is declared next.
     pub(super) fn next(&self) -> QueueId {
         QueueId(self.next_id)

@@ -109,6 +109,7 @@ impl Topology {
                     || RestoreError::new(format!("the limits of user '{user}'"), "there is no such user");
                 found.ok_or_else(missing)?.limits = limits;
             }
+            Row::Cluster { .. } => {}
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ const POLICY: u8 = 7;
 const VHOST_SETTINGS: u8 = 8;
 const USER_LIMITS: u8 = 9;
 const COMPANION: u8 = 20;
+const CLUSTER: u8 = 64;
 
 const TO_QUEUE: u8 = 1;
 const TO_EXCHANGE: u8 = 2;
@@ -91,6 +92,8 @@ pub enum Row {
     VhostSettings { vhost: String, settings: VhostSettings },
     /// What a user may open at a time, if that is limited.
     UserLimits { user: String, limits: UserLimits },
+    /// What the nodes of a cluster keep beside the topology, which does not look into it.
+    Cluster { key: Vec<u8>, value: Vec<u8> },
 }
 
 /// A row's key: opaque, ordered bytes.
@@ -126,6 +129,7 @@ impl Row {
             Self::VhostSettings { vhost: name, .. } | Self::UserLimits { user: name, .. } => {
                 put_text(&mut key, name);
             }
+            Self::Cluster { key: rest, .. } => key.extend_from_slice(rest),
         }
         RowKey(key)
     }
@@ -173,6 +177,7 @@ impl Row {
             Self::Policy { spec, .. } => put_spec(&mut value, spec),
             Self::VhostSettings { settings, .. } => settings.put(&mut value),
             Self::UserLimits { limits, .. } => limits.put(&mut value),
+            Self::Cluster { value: rest, .. } => value.extend_from_slice(rest),
         }
         value
     }
@@ -205,7 +210,8 @@ impl Row {
             | Self::Binding { .. }
             | Self::Policy { .. }
             | Self::VhostSettings { .. }
-            | Self::UserLimits { .. } => false,
+            | Self::UserLimits { .. }
+            | Self::Cluster { .. } => false,
         }
     }
 
@@ -239,6 +245,7 @@ impl Row {
                 Ok(Self::VhostSettings { vhost: key.text()?, settings: VhostSettings::read(value)? })
             }
             USER_LIMITS => Ok(Self::UserLimits { user: key.text()?, limits: UserLimits::read(value)? }),
+            CLUSTER => Ok(Self::Cluster { key: key.all().to_vec(), value: value.all().to_vec() }),
             other => Err(RowError::UnknownKind(other)),
         }
     }
@@ -261,6 +268,7 @@ impl Row {
             Self::Policy { .. } => POLICY,
             Self::VhostSettings { .. } => VHOST_SETTINGS,
             Self::UserLimits { .. } => USER_LIMITS,
+            Self::Cluster { .. } => CLUSTER,
         }
     }
 }

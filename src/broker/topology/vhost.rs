@@ -9,6 +9,7 @@ use crate::protocol::error::Refusal;
 use super::bindings::Binding;
 use super::exchanges::{ExchangeEntry, Exchanges};
 use super::policies::Policies;
+use super::queues::Queues;
 use super::settings::VhostSettings;
 use super::{Change, Outcome, QueueEntry, Row, Topology, refusals};
 
@@ -52,6 +53,18 @@ impl Vhost {
 
     fn row(&self) -> Row {
         Row::Vhost { name: self.name.to_string() }
+    }
+
+    /// Everything in it that is kept.
+    pub(super) fn put_rows(&self, queues: &Queues, out: &mut Vec<Row>) {
+        out.push(self.row());
+        out.extend(self.settings_row());
+        out.extend(self.policies.rows(&self.name));
+        out.extend(self.exchanges.iter().flat_map(|exchange| exchange.rows(&self.name, queues)));
+        let kept = self.queues.values().filter(|queue| queues.keeps(queue.durable));
+        out.extend(kept.map(|queue| queue.row(queues)));
+        let kept = self.bindings.iter().filter(|binding| queues.keeps(self.is_durable(binding)));
+        out.extend(kept.map(|binding| self.binding_row(binding, queues)));
     }
 }
 

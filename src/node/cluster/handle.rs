@@ -5,8 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
+
 use super::forward::{Forward, Owner};
 use super::inputs::{GatewayInput, GroupInput};
+use super::members::Members;
 use super::peer::PeerMessage;
 use crate::broker::ids::{GroupId, NodeId, Placement};
 use crate::node::mailbox::Mailbox;
@@ -33,6 +36,7 @@ pub(crate) struct Cluster {
     pub(crate) serving: Arc<Mailbox<ServingInput>>,
     /// Declarations are applied on this node up to this index of the meta group.
     meta_index: AtomicU64,
+    members: ArcSwap<Members>,
 }
 
 /// What the task that serves this node's shards to other nodes is told.
@@ -59,6 +63,7 @@ impl Cluster {
             gateways: owners.map(|owner| (owner, Arc::new(Mailbox::new(mailbox_bytes)))).collect(),
             serving: Arc::new(Mailbox::new(mailbox_bytes)),
             meta_index: AtomicU64::new(0),
+            members: ArcSwap::default(),
         }
     }
 
@@ -72,6 +77,17 @@ impl Cluster {
         self.meta_index.load(Ordering::Acquire)
     }
 
+    /// Who belongs to the cluster, as far as this node knows.
+    pub(crate) fn members(&self) -> Arc<Members> {
+        self.members.load_full()
+    }
+
+    /// For the meta task alone.
+    pub(crate) fn set_members(&self, members: Members) {
+        self.members.store(Arc::new(members));
+    }
+
+    /// For the meta task alone; those who wait for it are told by it.
     pub(crate) fn set_meta_index(&self, index: u64) {
         self.meta_index.store(index, Ordering::Release);
     }

@@ -7,6 +7,8 @@
 //! - `security`: who may be a peer: a shared secret, certificates
 //! - `dispatch`: what other nodes say, brought to the tasks
 //! - `handle`: a node's part in its cluster
+//! - `members`: the nodes, as all of them know them
+//! - `meta`: what all nodes know alike, changed by one log
 //! - `inputs`: what the tasks of a cluster are told
 //! - `session`: what an owner knows of those who ask it
 //! - `membership`, `formation`: who this node is in its cluster, and how it comes to be that
@@ -19,7 +21,9 @@ pub(crate) mod forward;
 pub(crate) mod handle;
 pub(crate) mod handshake;
 pub(crate) mod inputs;
+pub(crate) mod members;
 pub(crate) mod membership;
+pub(crate) mod meta;
 pub(crate) mod peer;
 pub(crate) mod planner;
 pub(crate) mod questions;

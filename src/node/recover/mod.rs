@@ -18,6 +18,8 @@ use super::shared::{META_SHARD, TRANSACTIONS_SHARD};
 /// A node's state as it was.
 pub(super) struct Recovered {
     pub(super) topology: Topology,
+    /// What is kept of a cluster beside the topology.
+    pub(super) cluster_rows: Vec<Row>,
     pub(super) queues: Vec<(Arc<QueueEntry>, Queue)>,
     pub(super) log: LogWriter,
     /// The last index of each shard of the log.
@@ -246,12 +248,14 @@ impl<'a> Replay<'a> {
         let rows = std::mem::take(&mut self.rows);
         let rows: Result<Vec<_>, _> = rows.iter().map(|(key, value)| Row::decode(key, value)).collect();
         let rows = rows.map_err(|error| damaged_topology(&error.to_string()))?;
+        let (cluster_rows, rows) = rows.into_iter().partition(|row| matches!(row, Row::Cluster { .. }));
+        let rows: Vec<_> = rows;
         let topology = Topology::restore(placement, rows.into_iter())
             .map_err(|error| damaged_topology(&error.to_string()))?;
         let queues = self.finish_queues(&topology)?;
         self.delete_orphans(&topology);
         self.cold.write(std::mem::take(&mut self.batch))?;
-        Ok(Recovered { topology, queues, log, indexes: self.indexes })
+        Ok(Recovered { topology, cluster_rows, queues, log, indexes: self.indexes })
     }
 
     fn finish_queues(&mut self, topology: &Topology) -> Result<Vec<(Arc<QueueEntry>, Queue)>, StorageError> {
@@ -284,10 +288,13 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// Queues that are no more: deleted ones, and transient ones of the last run.
+    /// Queues that are no more: deleted ones, and transient ones of the last run. In a cluster some may not be declared
+    /// here yet: other nodes know more.
     fn delete_orphans(&mut self, topology: &Topology) {
-        let orphans = self.queue_rows.keys().filter(|id| topology.queue_by_id(QueueId(**id)).is_none());
-        for id in orphans.chain(self.found.keys()) {
+        let is_orphan =
+            |id: u64| QueueId(id) < topology.next_queue() && topology.queue_by_id(QueueId(id)).is_none();
+        let orphans = self.queue_rows.keys().chain(self.found.keys()).filter(|id| is_orphan(**id));
+        for id in orphans {
             self.batch.delete_queue_all(*id);
         }
     }

@@ -61,7 +61,7 @@ impl Node {
         let (config, (directory, cold, recovered)) = tokio::task::spawn_blocking(load)
             .await
             .map_err(|error| StartError::System(format!("recovery failed: {error}")))??;
-        let Recovered { topology, queues, log, indexes } = recovered;
+        let Recovered { topology, queues, log, indexes, .. } = recovered;
         let shared = Arc::new(Shared::alone(config, clock, topology, shards));
         let failure = Failure::default();
         let log = start_log(log, &shared, &failure);

@@ -144,7 +144,7 @@ impl Meta {
         let entry = self.shared.topology().queue_by_id(id).cloned();
         let Some(queue) = entry else { return };
         // Somebody may have begun to use it since the shard spoke.
-        let unused = DeleteIf { unused: true, empty: false, idle_since_ms };
+        let unused = DeleteIf { unused: true, idle_since_ms, ..DeleteIf::default() };
         if matches!(self.delete_in_shard(&queue, unused).await, Some(Ok(_))) {
             // Dropping a queue is never refused.
             let _ = self.apply(Command::DropQueue { id }).await;

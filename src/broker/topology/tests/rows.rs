@@ -182,6 +182,7 @@ fn any_row() -> impl Strategy<Value = Row> {
                 Row::Queue { id, vhost, name, durable, exclusive, auto_delete, arguments, home }
             }
         ),
+        any::<(Vec<u8>, Vec<u8>)>().prop_map(|(key, value)| Row::Cluster { key, value }),
         (any::<u64>(), text(), text(), any_home()).prop_map(|(id, vhost, exchange, home)| Row::Companion {
             vhost,
             exchange,

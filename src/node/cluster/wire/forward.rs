@@ -207,8 +207,14 @@ fn put_condition(out: &mut Frames, condition: &DeleteIf) {
     if let Some(since_ms) = condition.idle_since_ms {
         out.u64(since_ms);
     }
+    out.bool(condition.only_checks);
 }
 
 fn take_condition(from: &mut Take<'_>) -> Result<DeleteIf, Malformed> {
-    Ok(DeleteIf { unused: from.bool()?, empty: from.bool()?, idle_since_ms: from.option(Take::u64)? })
+    Ok(DeleteIf {
+        unused: from.bool()?,
+        empty: from.bool()?,
+        idle_since_ms: from.option(Take::u64)?,
+        only_checks: from.bool()?,
+    })
 }

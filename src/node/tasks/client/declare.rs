@@ -184,7 +184,7 @@ impl Session {
 
     async fn delete_queue(&mut self, number: u16, delete: &queue::Delete) -> Result<(), Refusal> {
         let name = self.queue_name(number, delete.queue.as_str())?;
-        let condition = DeleteIf { unused: delete.if_unused, empty: delete.if_empty, idle_since_ms: None };
+        let condition = DeleteIf { unused: delete.if_unused, empty: delete.if_empty, ..DeleteIf::default() };
         let request = DeleteQueue { vhost: self.vhost.clone(), name, owner: self.link.id, condition };
         let (reply, answer) = tokio::sync::oneshot::channel();
         self.shared.meta.push(MetaInput::DeleteQueue(request, reply));

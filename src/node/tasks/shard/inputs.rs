@@ -148,6 +148,9 @@ impl Shard {
         if condition.empty && counts.ready + counts.delayed > 0 {
             return Err(NotDeleted::NotEmpty);
         }
+        if condition.only_checks {
+            return Ok(counts.ready);
+        }
         if let Some(slot) = self.slots.remove(&id) {
             self.removed(id, slot);
         }
