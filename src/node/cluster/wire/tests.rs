@@ -86,7 +86,7 @@ fn requests() -> impl Strategy<Value = Request> {
     let publish = (vec(0..6000usize, 0..5), any::<bool>())
         .prop_map(|(bodies, letters)| Request::Publish { batch: batch(&bodies), letters });
     let delete = any::<(bool, bool, Option<u64>)>().prop_map(|(unused, empty, idle_since_ms)| {
-        Request::Delete(DeleteIf { unused, empty, idle_since_ms })
+        Request::Delete(DeleteIf { unused, empty, idle_since_ms, only_checks: empty })
     });
     prop_oneof![
         consumer,
