@@ -1,0 +1,4 @@
+//! Groups of members against a network and disks that fail.
+
+mod disk;
+mod single;
