@@ -1,5 +1,6 @@
 //! From the files to what the tasks begin with.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::failure::{Failure, StartError};
@@ -21,16 +22,23 @@ pub(super) fn shards(config: &Config) -> u16 {
     }
 }
 
+/// Locks the data directory.
+pub(super) async fn open(dir: PathBuf) -> Result<DirectoryLock, StartError> {
+    let opened = tokio::task::spawn_blocking(move || open_directory(&dir)).await;
+    Ok(opened
+        .map_err(|error| StartError::System(format!("opening the data directory failed: {error}")))??)
+}
+
 pub(super) fn load(
     config: &Config,
-    shards: u16,
+    directory: &DirectoryLock,
+    placement: Placement,
     now_ms: u64,
     salvage: bool,
-) -> Result<(DirectoryLock, ColdStore, Recovered), StartError> {
-    let directory = open_directory(&config.node.data_dir)?;
+) -> Result<(ColdStore, Recovered), StartError> {
     let cold = ColdStore::open(&directory.cold_dir(), &ColdOptions::default())?;
-    let recovered = recover(config, &directory, &cold, Placement::alone(shards), now_ms, salvage)?;
-    Ok((directory, cold, recovered))
+    let recovered = recover(config, directory, &cold, placement, now_ms, salvage)?;
+    Ok((cold, recovered))
 }
 
 pub(super) fn start_log(writer: LogWriter, shared: &Arc<Shared>, failure: &Failure) -> LogHandle {

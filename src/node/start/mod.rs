@@ -1,10 +1,11 @@
 //! From a configuration to a running node, and back.
 //!
 //! - `load`: from the files to what the tasks begin with
-//! - `peering`: becoming a node of a cluster
+//! - `peering`, `cluster`: becoming a node of a cluster, and being one
 //! - `tasks`: setting the tasks going
 //! - `failure`: what keeps a node from starting, and what ends it
 
+mod cluster;
 mod failure;
 mod load;
 mod peering;
@@ -25,12 +26,15 @@ use super::recover::Recovered;
 use super::shared::Shared;
 use super::tasks::cold::ColdThreads;
 use super::tasks::listener;
+use crate::broker::ids::Placement;
 use crate::broker::topology::Command;
 use crate::config::Config;
 use crate::storage::{DirectoryLock, LogHandle};
+use cluster::Joined;
 use failure::Failure;
 pub use failure::StartError;
-use load::{load, shards, start_cold, start_log};
+use load::{load, open, shards, start_cold, start_log};
+use peering::Peering;
 
 /// How long clients have for their goodbye when the node stops.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -42,6 +46,8 @@ pub struct Node {
     log: LogHandle,
     cold: ColdThreads,
     failure: Failure,
+    /// What it has of its cluster, if it is in one.
+    joined: Option<Joined>,
     /// Held as long as the node runs.
     _directory: DirectoryLock,
 }
@@ -55,19 +61,29 @@ impl Node {
         let bind = config.listener.bind;
         let listener = TcpListener::bind(bind).await.map_err(|error| StartError::Listen(bind, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(bind, error))?;
-        let clock = Clock::start();
+        let directory = open(config.node.data_dir.clone()).await?;
+        let peering = Peering::begin(&config, &config.node.data_dir, address).await?;
         let shards = shards(&config);
-        let load = move || load(&config, shards, clock.now_ms(), salvage).map(|loaded| (config, loaded));
-        let (config, (directory, cold, recovered)) = tokio::task::spawn_blocking(load)
+        let placement =
+            peering.as_ref().map_or(Placement::alone(shards), |peering| peering.placement(shards));
+        let clock = Clock::start();
+        let load = move || {
+            let loaded = load(&config, &directory, placement, clock.now_ms(), salvage);
+            loaded.map(|(cold, recovered)| (config, directory, cold, recovered))
+        };
+        let (config, directory, cold, recovered) = tokio::task::spawn_blocking(load)
             .await
             .map_err(|error| StartError::System(format!("recovery failed: {error}")))??;
         let Recovered { topology, queues, log, indexes, .. } = recovered;
-        let shared = Arc::new(Shared::alone(config, clock, topology, shards));
+        let joined = peering.map(|peering| Joined::start(peering, placement, &config)).transpose()?;
+        let cluster = joined.as_ref().map(|joined| Arc::clone(&joined.cluster));
+        let shared = Arc::new(Shared::new(config, clock, topology, placement, cluster));
         let failure = Failure::default();
         let log = start_log(log, &shared, &failure);
         let cold = start_cold(cold, &shared, &failure)?;
-        let node = Self { shared, address, log, cold, failure, _directory: directory };
+        let node = Self { shared, address, log, cold, failure, joined, _directory: directory };
         node.start_tasks(queues, &indexes);
+        node.start_cluster();
         node.first_declarations().await?;
         node.listen(listener);
         Ok(node)

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::net::TcpListener;
 
 use super::failure::StartError;
+use crate::broker::ids::Placement;
 use crate::config::{ClusterConfig, Config};
 use crate::node::cluster::formation::{Addresses, AskSeed, Formed, form};
 use crate::node::cluster::handshake::Identity;
@@ -47,6 +48,11 @@ impl Peering {
             Ok(Formed::Alone) => Ok(None),
             Err(error) => Err(StartError::Cluster(error.0)),
         }
+    }
+
+    /// Where this node stands, which has so many shards.
+    pub(super) fn placement(&self, shards: u16) -> Placement {
+        Placement { node: self.membership.node, shards, groups: self.membership.groups }
     }
 
     /// Who this node is to the others.
