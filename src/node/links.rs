@@ -6,6 +6,8 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::cluster::inputs::GroupControl;
+use super::cluster::meta::{MetaAnswer, MetaCommand};
 use super::cluster::peer::{LinkState, PeerMessage};
 use super::mailbox::Mailbox;
 use super::offers::{Offer, OfferTicket};
@@ -192,10 +194,20 @@ pub(crate) enum MetaInput {
     DeleteQueue(DeleteQueue, oneshot::Sender<Result<(u64, Applied), Refusal>>),
     /// A shard found that a queue has to go: unused (auto-delete), or expired by not being used up to this time.
     Drop(QueueId, Option<u64>),
-    /// The log is synced up to this index.
+    /// A change of what all nodes of a cluster know; answered when it has taken place on this one.
+    Propose(Box<MetaCommand>, oneshot::Sender<Result<MetaAnswer, Refusal>>),
+    /// Orders and questions for the group that orders declarations.
+    Control(GroupControl),
+    /// The log is synced up to this index of the topology's own records.
     Synced(u64),
+    /// The log is synced up to this index of the records of the group that orders declarations.
+    GroupSynced(u64),
     /// Answers with the log index up to which all rows are with the cold store's writer.
     Checkpoint(oneshot::Sender<u64>),
+    /// What a checkpoint handed over is durable: answers with the index up to which the log may forget the group's records.
+    Flushed(oneshot::Sender<u64>),
+    /// A snapshot of this number is durable here.
+    Installed(u64),
 }
 
 /// What the transactions task is told.

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::failure::{Failure, StartError};
-use crate::broker::ids::Placement;
+use crate::broker::ids::{META_GROUP, Placement};
 use crate::config::Config;
 use crate::node::links::{MetaInput, ShardInput, TransactionInput};
 use crate::node::recover::{Recovered, recover};
 use crate::node::shared::{Shared, TRANSACTIONS_SHARD};
 use crate::node::tasks::cold::ColdThreads;
+use crate::replication::shard_of;
 use crate::storage::{ColdOptions, ColdStore, DirectoryLock, LogHandle, LogWriter, Synced, open_directory};
 
 pub(super) fn shards(config: &Config) -> u16 {
@@ -47,6 +48,10 @@ pub(super) fn start_log(writer: LogWriter, shared: &Arc<Shared>, failure: &Failu
         for Synced { shard, index } in synced {
             if *shard == TRANSACTIONS_SHARD {
                 told.transactions.push(TransactionInput::Synced(*index));
+                continue;
+            }
+            if *shard == shard_of(META_GROUP) {
+                told.meta.push(MetaInput::GroupSynced(*index));
                 continue;
             }
             match shard.checked_sub(1).and_then(|number| told.own_shards().get(usize::from(number))) {

@@ -193,8 +193,6 @@ impl Session {
                 self.hold_until_synced(applied.index);
                 u32::try_from(ready).unwrap_or(u32::MAX)
             }
-            // Deleting what is not there is fine (RabbitMQ: Queues, queue.delete is idempotent).
-            Err(refusal) if refusal.code == ReplyCode::NotFound => 0,
             Err(refusal) => return Err(refusal),
         };
         let ok = queue::AMQPMethod::DeleteOk(queue::DeleteOk { message_count });

@@ -9,10 +9,10 @@ use tokio::sync::oneshot;
 
 use super::cold::ColdLink;
 use super::shard::record;
-use crate::broker::ids::QueueId;
+use crate::broker::ids::{ConnectionId, QueueId};
 use crate::broker::topology::{Change, Command, Outcome, QueueEntry, Recall};
 use crate::node::links::{Applied, DeleteIf, DeleteQueue, MetaInput, NotDeleted, ShardInput};
-use crate::node::shared::{META_SHARD, Shared, stopping};
+use crate::node::shared::{META_SHARD, Shared};
 use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
 use crate::storage::{Append, LogHandle};
@@ -56,8 +56,14 @@ impl Meta {
                 let _ = reply.send(self.delete_queue(request).await);
             }
             MetaInput::Drop(id, idle_since_ms) => self.drop_queue(id, idle_since_ms).await,
-            // A node by itself has no links.
-            MetaInput::Peer(..) | MetaInput::Link(..) => {}
+            MetaInput::Propose(_, reply) => drop(reply.send(Err(not_in_a_cluster()))),
+            MetaInput::Flushed(reply) => drop(reply.send(0)),
+            // A node by itself has neither links nor groups.
+            MetaInput::Peer(..)
+            | MetaInput::Link(..)
+            | MetaInput::Control(_)
+            | MetaInput::GroupSynced(_)
+            | MetaInput::Installed(_) => {}
             MetaInput::Synced(index) => self.shared.meta_is_synced(index),
             MetaInput::Checkpoint(reply) => self.checkpoint = Some(reply),
         }
@@ -132,9 +138,11 @@ impl Meta {
 
     async fn delete_queue(&mut self, request: DeleteQueue) -> Result<(u64, Applied), Refusal> {
         let DeleteQueue { vhost, name, owner, condition } = request;
-        let found = self.shared.topology().check_queue(&vhost, name, owner)?;
-        let Some(queue) = found.queue else { return Ok((0, Applied::default())) };
-        let ready = self.delete_in_shard(&queue, condition).await.ok_or_else(stopping)?;
+        let Some(queue) = to_delete(&self.shared, &vhost, name, owner)? else {
+            return Ok((0, Applied::default()));
+        };
+        let ready =
+            self.delete_in_shard(&queue, condition).await.ok_or_else(|| self.shared.unanswered(&queue))?;
         let ready = ready.map_err(|reason| not_deleted(reason, &queue))?;
         let applied = self.apply(Command::DropQueue { id: queue.id }).await?;
         Ok((ready, applied))
@@ -157,6 +165,20 @@ impl Meta {
         condition: DeleteIf,
     ) -> Option<Result<u64, NotDeleted>> {
         self.shared.ask(queue.target(), |reply| ShardInput::Delete(queue.id, condition, reply)).await
+    }
+}
+
+/// The queue that is to be deleted; none is fine as well (RabbitMQ: Queues, queue.delete is idempotent).
+fn to_delete(
+    shared: &Shared,
+    vhost: &str,
+    name: String,
+    owner: ConnectionId,
+) -> Result<Option<Arc<QueueEntry>>, Refusal> {
+    match shared.topology().check_queue(vhost, name, owner) {
+        Ok(found) => Ok(found.queue),
+        Err(refusal) if refusal.code == ReplyCode::NotFound => Ok(None),
+        Err(refusal) => Err(refusal),
     }
 }
 
@@ -202,6 +224,10 @@ fn reconfigure(shared: &Shared, outcome: &Outcome) {
         let changed = outcome.changed_queues.iter().filter(|queue| queue.shard == number);
         shard.push(ShardInput::Reconfigure(changed.cloned().collect()));
     }
+}
+
+fn not_in_a_cluster() -> Refusal {
+    Refusal::channel(ReplyCode::PreconditionFailed, "this node is not in a cluster")
 }
 
 fn not_deleted(reason: NotDeleted, queue: &QueueEntry) -> Refusal {
