@@ -106,6 +106,8 @@ pub struct Log {
     pub budget_bytes: u64,
     /// When the log is synced.
     pub sync: SyncPolicy,
+    /// After so many milliseconds a write or sync that has not returned counts as a failure.
+    pub stall_ms: u64,
 }
 
 /// Who may log in.
@@ -279,6 +281,7 @@ impl Check<'_> {
             segment_bytes,
             budget_bytes: self.number("log.budget_bytes", raw.budget_bytes, budget)?,
             sync: self.sync(raw)?,
+            stall_ms: self.number("log.stall_ms", raw.stall_ms, 100..=3_600_000)?,
         })
     }
 

@@ -116,6 +116,7 @@ pub(super) struct Log {
     pub budget_bytes: i64,
     pub sync: String,
     pub sync_interval_ms: i64,
+    pub stall_ms: i64,
 }
 
 impl Default for Log {
@@ -125,6 +126,7 @@ impl Default for Log {
             budget_bytes: 512 << 20,
             sync: "always".to_owned(),
             sync_interval_ms: 100,
+            stall_ms: 3000,
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Append, ReadBack, ReadableLog, Synced, table::Table};
+use super::{Append, ReadBack, ReadableLog, Synced, stall::Progress, table::Table};
 use crate::storage::error::StorageError;
 
 /// The running log. Clones share it; the last one to go stops it.
@@ -28,8 +28,13 @@ impl fmt::Debug for LogHandle {
 }
 
 impl LogHandle {
-    pub(super) fn new(queue: Arc<Queue>, table: Arc<Table>, thread: Option<JoinHandle<()>>) -> Self {
-        Self { running: Arc::new(Running { queue, table, thread: Mutex::new(thread) }) }
+    pub(super) fn new(
+        queue: Arc<Queue>,
+        table: Arc<Table>,
+        progress: Arc<Progress>,
+        thread: Option<JoinHandle<()>>,
+    ) -> Self {
+        Self { running: Arc::new(Running { queue, table, progress, thread: Mutex::new(thread) }) }
     }
 
     /// Queues records behind all that were appended before. Returns at once.
@@ -45,6 +50,22 @@ impl LogHandle {
     /// here and now: some file system work on the calling thread, in proportion to the segments released.
     pub fn release(&self, up_to: &[Synced]) {
         self.running.table.release(up_to);
+    }
+
+    /// From now on `on_stall` is called with true when a write or sync has not returned after `limit`, and with false when
+    /// it has; on a thread of its own, which ends with the log. What it does delays nothing but itself.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn watch_stalls(
+        &self,
+        limit: Duration,
+        on_stall: impl Fn(bool) + Send + 'static,
+    ) -> Result<(), StorageError> {
+        let progress = self.running.progress.clone();
+        let watch = thread::Builder::new().name("log-watch".to_owned());
+        let watch = watch.spawn(move || progress.watch(limit, on_stall));
+        watch.map(drop).map_err(StorageError::io("start the watch of", &self.running.table.dir))
     }
 
     /// Bytes in segments that are not released.
@@ -79,6 +100,7 @@ impl ReadableLog for LogHandle {
 struct Running {
     queue: Arc<Queue>,
     table: Arc<Table>,
+    progress: Arc<Progress>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -93,6 +115,7 @@ impl Running {
             // A panic of the writer was reported by `on_failure`.
             let _ = writer.join();
         }
+        self.progress.end();
     }
 }
 

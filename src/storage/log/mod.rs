@@ -9,6 +9,7 @@
 //! - `medium`: the write and the sync, apart so that tests can make them fail; `direct`: past the page cache
 //! - `highest`: the highest index of each shard
 //! - `readback`: reading records of some shards while the log runs
+//! - `stall`: noticing a disk that does not answer
 //! - `table`: closed segments, releasing and recycling them
 //! - `writer`: the thread that writes and syncs group by group
 //! - `stepped`: for the simulation, the writer without its thread, over a disk that fails and loses
@@ -33,6 +34,7 @@ mod record;
 mod recover;
 mod scan;
 mod segment;
+mod stall;
 #[cfg(test)]
 pub(crate) mod stepped;
 mod table;

@@ -41,7 +41,7 @@ impl LogWriter {
     pub(crate) fn stepwise(self, on_synced: OnSynced, disk: &SimulatedDisk) -> (LogHandle, Steps) {
         let writer = self.wrapped(disk.wrap());
         let queue = Arc::new(Queue::default());
-        let handle = LogHandle::new(queue.clone(), writer.table(), None);
+        let handle = LogHandle::new(queue.clone(), writer.table(), writer.progress(), None);
         (handle, Steps { writer, queue, on_synced, has_failed: false, is_reported: true })
     }
 }

@@ -21,6 +21,7 @@ use super::{
     readback::Place,
     record::{HEAD_LEN, PAYLOAD_MAX, record_size},
     segment::{self, HEADER_LEN, Header, segment_path},
+    stall::Progress,
     table::{Closed, Table},
 };
 use crate::storage::error::StorageError;
@@ -36,6 +37,7 @@ pub struct LogWriter {
     options: LogOptions,
     table: Arc<Table>,
     wrap: Wrap,
+    progress: Arc<Progress>,
     active: Active,
     /// The highest index per shard of what is written and not reported.
     group: Highest,
@@ -79,6 +81,7 @@ impl LogWriter {
             options: options.clone(),
             table: Arc::new(table),
             wrap,
+            progress: Arc::default(),
             active,
             group: Highest::default(),
             last,
@@ -102,7 +105,7 @@ impl LogWriter {
     /// reported after it, and the process should end, since a second sync proves nothing.
     pub fn start(self, on_synced: OnSynced, on_failure: OnFailure) -> LogHandle {
         let queue = Arc::new(Queue::default());
-        let table = self.table.clone();
+        let (table, progress) = (self.table.clone(), self.progress.clone());
         let failure = Arc::new(std::sync::Mutex::new(Some(on_failure)));
         let thread = thread::Builder::new().name("log".to_owned()).spawn({
             let (queue, failure) = (queue.clone(), failure.clone());
@@ -117,12 +120,17 @@ impl LogWriter {
             .map_err(StorageError::io("start the writer of", &table.dir))
             .map_err(|error| fail(&queue, &failure, error))
             .ok();
-        LogHandle::new(queue, table, thread)
+        LogHandle::new(queue, table, progress, thread)
     }
 
     #[cfg(test)]
     pub(super) fn table(&self) -> Arc<Table> {
         self.table.clone()
+    }
+
+    #[cfg(test)]
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        self.progress.clone()
     }
 
     pub(super) fn release(&self, up_to: &[Synced]) {
@@ -219,7 +227,7 @@ impl LogWriter {
 
     fn write_frame(&mut self, frame: Frame<'_>) -> Result<(), StorageError> {
         let len = frame.len();
-        let scratch = frame.write(&mut *self.active.medium);
+        let scratch = self.progress.during(|| frame.write(&mut *self.active.medium));
         self.scratch = scratch.map_err(StorageError::io("write", &self.active.path))?;
         if self.scratch.capacity() > SCRATCH_MAX {
             self.scratch = Vec::new();
@@ -231,7 +239,8 @@ impl LogWriter {
     }
 
     pub(super) fn sync(&mut self) -> Result<(), StorageError> {
-        self.active.medium.sync().map_err(StorageError::io("sync", &self.active.path))?;
+        let synced = self.progress.during(|| self.active.medium.sync());
+        synced.map_err(StorageError::io("sync", &self.active.path))?;
         self.active.synced = self.active.at;
         self.unsynced_since = None;
         Ok(())
@@ -244,7 +253,8 @@ impl LogWriter {
         let end = self.active.at;
         let header = Header { number: number + 1, salt, previous_end: end };
         let bytes = self.options.segment_bytes.max(HEADER_LEN + size);
-        let next = Active::create(&self.table, header, bytes, &self.wrap)?;
+        let create = || Active::create(&self.table, header, bytes, &self.wrap);
+        let next = self.progress.during(create)?;
         let full = std::mem::replace(&mut self.active, next);
         self.table.push_closed(Closed { number, end, highest: full.highest });
         Ok(())
@@ -306,7 +316,7 @@ fn payload_len(append: &Append) -> Result<u32, StorageError> {
 #[cfg(test)]
 fn reopen_at_end(path: &std::path::Path, at: u64) -> std::fs::File {
     use std::io::Seek;
-    let mut file = std::fs::File::options().write(true).open(path).unwrap();
+    let mut file = std::fs::File::options().read(true).write(true).open(path).unwrap();
     file.seek(std::io::SeekFrom::Start(at)).unwrap();
     file
 }

@@ -6,6 +6,7 @@ mod failure;
 mod model;
 mod readback;
 mod recycle;
+mod stall;
 mod stepped;
 mod writing;
 
