@@ -10,7 +10,7 @@ pub mod error;
 pub mod lock;
 pub mod log;
 
-pub use cold::{ColdBatch, ColdOptions, ColdStore};
+pub use cold::{ColdBatch, ColdOptions, ColdSnapshot, ColdStore, PIECE_BYTES, Restore, SnapshotOf};
 pub use error::StorageError;
 pub use lock::{DirectoryLock, open_directory};
 pub use log::{

@@ -7,30 +7,33 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::snapshots::{self, Piece, RestoreLink, SnapshotLink, SnapshotThreads};
 use crate::broker::ids::QueueId;
 use crate::broker::queue::ChunkWrite;
 use crate::node::links::ShardInput;
 use crate::node::mailbox::Mailbox;
-use crate::storage::{ColdBatch, ColdStore, StorageError};
+use crate::storage::{ColdBatch, ColdStore, SnapshotOf, StorageError};
 
 /// Due times read at once.
 const DUES_MAX: usize = 64 * 1024;
 
 /// What the writing thread does, in order.
-enum Write {
+pub(super) enum Write {
     /// Writes a batch; then says which chunks are stored.
     Batch(ColdBatch, Vec<Stored>),
     /// Makes everything before it durable, with the log indexes up to which it holds.
     Checkpoint(Vec<(u16, u64)>, oneshot::Sender<()>),
     /// Something else behind all that was handed over before.
     Behind(Behind),
+    /// Takes a snapshot of what was handed over before.
+    Snapshot(snapshots::Begin),
     /// Ends the thread.
     Stop,
 }
 
-type Behind = Box<dyn FnOnce(&Arc<ColdStore>) -> Result<(), StorageError> + Send>;
+pub(super) type Behind = Box<dyn FnOnce(&Arc<ColdStore>) -> Result<(), StorageError> + Send>;
 
-struct Stored {
+pub(super) struct Stored {
     shard: Arc<Mailbox<ShardInput>>,
     queue: QueueId,
     first: u64,
@@ -110,6 +113,7 @@ pub(crate) struct ColdSteps {
     store: Arc<ColdStore>,
     writes: Receiver<Write>,
     reads: Receiver<Read>,
+    snapshots: std::cell::RefCell<Vec<snapshots::Stepped>>,
 }
 
 #[cfg(test)]
@@ -118,17 +122,29 @@ impl ColdSteps {
     pub(crate) fn new(store: Arc<ColdStore>) -> (ColdThreads, Self) {
         let (write, writes) = channel();
         let (read, reads) = channel();
-        (ColdThreads { write, read, threads: Vec::new() }, Self { store, writes, reads })
+        (
+            ColdThreads { write, read, threads: Vec::new() },
+            Self { store, writes, reads, snapshots: std::cell::RefCell::default() },
+        )
     }
 
     /// Writes the next thing that waits; false when there is none.
     pub(crate) fn write(&self) -> Result<bool, StorageError> {
-        self.writes.try_recv().map_or(Ok(false), |write| carry_out(&self.store, write))
+        let snapshot = |begin| self.snapshots.borrow_mut().push(snapshots::Stepped::take(&self.store, begin));
+        self.writes.try_recv().map_or(Ok(false), |write| carry_out(&self.store, write, snapshot))
     }
 
-    /// Reads the next thing that is asked for; false when there is none.
+    /// Reads the next thing that is asked for, of a snapshot or else; false when there is none.
     pub(crate) fn read(&self) -> Result<bool, StorageError> {
-        self.reads.try_recv().map_or(Ok(false), |read| look_up(&self.store, read))
+        let mut snapshots = self.snapshots.borrow_mut();
+        let is_read = snapshots.iter_mut().any(snapshots::Stepped::step);
+        snapshots.retain(|snapshot| !snapshot.is_over());
+        drop(snapshots);
+        if is_read {
+            Ok(true)
+        } else {
+            self.reads.try_recv().map_or(Ok(false), |read| look_up(&self.store, read))
+        }
     }
 }
 
@@ -262,6 +278,19 @@ impl ColdLink {
         self.behind(|store| store.flush().map(|()| then()));
     }
 
+    /// Takes a snapshot of all that was handed over before. Each [`SnapshotLink::next`] brings one call of `on_piece`, on
+    /// another thread, until the last one.
+    pub(crate) fn snapshot(&self, of: SnapshotOf, on_piece: impl Fn(Piece) + Send + 'static) -> SnapshotLink {
+        let (link, begin) = snapshots::Begin::new(of, Box::new(on_piece));
+        let _ = self.write.send(Write::Snapshot(begin));
+        link
+    }
+
+    /// A way in for a snapshot from elsewhere. What the store has of its queues is to be deleted first.
+    pub(crate) fn restore(&self) -> RestoreLink {
+        RestoreLink::new(self.write.clone())
+    }
+
     pub(crate) fn load(&self, queue: QueueId, first: u64) {
         let _ = self.read.send(Read::Chunk(Arc::clone(&self.shard), queue, first));
     }
@@ -285,8 +314,9 @@ fn guarded(on_failure: &impl Fn(StorageError), run: impl FnOnce()) {
 }
 
 fn run_writer(store: &Arc<ColdStore>, writes: &Receiver<Write>, on_failure: &impl Fn(StorageError)) {
+    let mut snapshots = SnapshotThreads::default();
     while let Ok(write) = writes.recv() {
-        match carry_out(store, write) {
+        match carry_out(store, write, |begin| snapshots.start(store, begin)) {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => return on_failure(error),
@@ -295,12 +325,17 @@ fn run_writer(store: &Arc<ColdStore>, writes: &Receiver<Write>, on_failure: &imp
 }
 
 /// False at the end.
-fn carry_out(store: &Arc<ColdStore>, write: Write) -> Result<bool, StorageError> {
+fn carry_out(
+    store: &Arc<ColdStore>,
+    write: Write,
+    begin_snapshot: impl FnOnce(snapshots::Begin),
+) -> Result<bool, StorageError> {
     match write {
         Write::Batch(batch, stored) => store.write(batch).map(|()| tell_stored(stored))?,
         // Whoever asked may have gone.
         Write::Checkpoint(applied, reply) => checkpoint(store, &applied).map(|()| drop(reply.send(())))?,
         Write::Behind(job) => job(store)?,
+        Write::Snapshot(begin) => begin_snapshot(begin),
         Write::Stop => return Ok(false),
     }
     Ok(true)

@@ -8,6 +8,7 @@
 //! - [`cold`]: the threads of the cold store
 //! - [`gateway`]: the ways to queues that are elsewhere
 //! - [`serving`]: serves queues of this node to others
+//! - [`snapshots`]: copies of queues for other nodes, out of the cold store and into it
 //! - [`checkpoint`]: keeps the log within its budget
 //! - [`peer`]: the links to other nodes
 //! - [`resources`]: watches memory and disk
@@ -24,4 +25,5 @@ pub(crate) mod peer;
 pub(crate) mod resources;
 pub(crate) mod serving;
 pub(crate) mod shard;
+pub(crate) mod snapshots;
 pub(crate) mod transactions;

@@ -190,6 +190,11 @@ impl ColdBatch {
         self.large.extend(later.large.into_iter().map(moved));
     }
 
+    /// Writes a row as it is in the store.
+    pub(super) fn put_row(&mut self, family: Family, key: &[u8], value: &[u8]) {
+        self.push(Kind::Put, family, key, value);
+    }
+
     pub(super) fn put_default(&mut self, key: &[u8], value: &[u8]) {
         self.push(Kind::Put, Family::Default, key, value);
     }

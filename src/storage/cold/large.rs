@@ -14,7 +14,10 @@ use std::{
     io::{self, Read, Write},
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -47,6 +50,79 @@ pub(super) struct LargeChunks {
     dir: PathBuf,
     /// Queue and first sequence number of each.
     known: Mutex<BTreeSet<(u64, u64)>>,
+    /// Held shared while a batch is written: files and rows change together for who stops that.
+    moving: RwLock<()>,
+    /// How many were pinned so far.
+    pins: AtomicU64,
+}
+
+/// A second name of a file, which is kept under it whatever becomes of the chunk. Files with such names go at the next
+/// start.
+#[derive(Debug)]
+pub(super) struct Pinned {
+    key: (u64, u64),
+    path: PathBuf,
+}
+
+impl Pinned {
+    pub(super) fn key(&self) -> (u64, u64) {
+        self.key
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // What is left behind goes at the next start.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// A file that comes from elsewhere, in parts.
+#[derive(Debug)]
+pub(super) struct LargeDraft {
+    key: (u64, u64),
+    path: PathBuf,
+    file: File,
+    len: u64,
+    header: [u8; HEADER_BYTES],
+    crc: u32,
+    is_adopted: bool,
+}
+
+impl LargeDraft {
+    /// Bytes that are written.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub(super) fn write(&mut self, part: &[u8]) -> Result<(), StorageError> {
+        self.file.write_all(part).map_err(StorageError::io("write", &self.path))?;
+        let in_header = HEADER_BYTES.saturating_sub(usize::try_from(self.len).unwrap_or(HEADER_BYTES));
+        let (front, chunk) = part.split_at(part.len().min(in_header));
+        let start = HEADER_BYTES - in_header;
+        self.header[start..start + front.len()].copy_from_slice(front);
+        self.crc = crc32c_append(self.crc, chunk);
+        self.len += part.len() as u64;
+        Ok(())
+    }
+
+    fn is_whole(&self) -> bool {
+        self.len >= HEADER_BYTES as u64
+            && self.header[..8] == MAGIC
+            && self.header[8..12] == self.crc.to_le_bytes()
+    }
+}
+
+impl Drop for LargeDraft {
+    fn drop(&mut self) {
+        if !self.is_adopted {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl LargeChunks {
@@ -64,7 +140,63 @@ impl LargeChunks {
                 Some(_) | None => remove(&path)?,
             }
         }
-        Ok(Self { dir, known: Mutex::new(known) })
+        Ok(Self { dir, known: Mutex::new(known), moving: RwLock::default(), pins: AtomicU64::new(0) })
+    }
+
+    /// Held while a batch is written.
+    pub(super) fn moving(&self) -> RwLockReadGuard<'_, ()> {
+        self.moving.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// No batch is written while this is held.
+    pub(super) fn standstill(&self) -> RwLockWriteGuard<'_, ()> {
+        self.moving.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the files of these queues as they are now.
+    pub(super) fn pin(&self, queues: &[u64]) -> Result<Vec<Pinned>, StorageError> {
+        let known = self.known();
+        let of = |queue: &u64| known.range((*queue, 0)..=(*queue, u64::MAX));
+        let keys: Vec<_> = queues.iter().flat_map(of).copied().collect();
+        drop(known);
+        keys.into_iter().map(|key| self.pin_one(key)).collect()
+    }
+
+    fn pin_one(&self, key: (u64, u64)) -> Result<Pinned, StorageError> {
+        let path = self.path(key.0, key.1);
+        let number = self.pins.fetch_add(1, Ordering::Relaxed);
+        let pin = path.with_extension(format!("{number}.pin"));
+        fs::hard_link(&path, &pin).map_err(StorageError::io("link", &path))?;
+        Ok(Pinned { key, path: pin })
+    }
+
+    /// A file to be written in parts, without its name.
+    pub(super) fn draft(&self, queue: u64, first: u64) -> Result<LargeDraft, StorageError> {
+        let path = self.path(queue, first).with_extension("draft");
+        let file = File::create(&path).map_err(StorageError::io("create", &path))?;
+        Ok(LargeDraft {
+            key: (queue, first),
+            path,
+            file,
+            len: 0,
+            header: [0; HEADER_BYTES],
+            crc: crc32c(&[]),
+            is_adopted: false,
+        })
+    }
+
+    /// Makes a draft a chunk, which is on disk when this returns. False when it is none.
+    pub(super) fn adopt(&self, mut draft: LargeDraft) -> Result<bool, StorageError> {
+        if !draft.is_whole() {
+            return Ok(false);
+        }
+        let path = self.path(draft.key.0, draft.key.1);
+        draft.file.sync_data().map_err(StorageError::io("sync", &draft.path))?;
+        fs::rename(&draft.path, &path).map_err(StorageError::io("create", &path))?;
+        draft.is_adopted = true;
+        sync_dir(&self.dir)?;
+        self.known().insert(draft.key);
+        Ok(true)
     }
 
     /// Writes these chunks; they are on disk when this returns.

@@ -73,6 +73,10 @@ impl Memory {
         Ok(())
     }
 
+    pub(super) fn copy(&self) -> [Rows; Family::ALL.len()] {
+        self.0.lock().now.clone()
+    }
+
     pub(super) fn get(&self, family: Family, key: &[u8]) -> Option<Vec<u8>> {
         self.0.lock().now[family as usize].get(key).cloned()
     }

@@ -5,6 +5,7 @@
 //! - `batch`: changes made together
 //! - `read`: what can be asked
 //! - `large`: chunks that are files
+//! - `snapshot`, `restore`: copies of queues for other nodes, in pieces
 //! - `garbage`: giving deleted space back
 //! - `memory`: the stand-in of the simulation
 //!
@@ -19,6 +20,10 @@ mod large;
 mod memory;
 mod options;
 mod read;
+mod restore;
+mod snapshot;
+#[cfg(test)]
+mod snapshot_tests;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +38,8 @@ pub use batch::ColdBatch;
 #[cfg(test)]
 pub(crate) use memory::MemoryFiles;
 pub use options::ColdOptions;
+pub use restore::Restore;
+pub use snapshot::{ColdSnapshot, PIECE_BYTES, SnapshotOf};
 
 use super::{error::StorageError, lock::create_dir};
 use batch::{Family, Step};
@@ -93,6 +100,7 @@ impl ColdStore {
     /// # Errors
     /// When RocksDB refuses; it keeps refusing until the store is opened anew.
     pub fn write(&self, batch: ColdBatch) -> Result<(), StorageError> {
+        let _moving = self.large.moving();
         self.large.write(batch.large())?;
         #[cfg(test)]
         if let Engine::Memory(memory) = &self.engine {
