@@ -11,6 +11,7 @@ use super::cluster::meta::{MetaAnswer, MetaCommand};
 use super::cluster::peer::{LinkState, PeerMessage};
 use super::mailbox::Mailbox;
 use super::offers::{Offer, OfferTicket};
+use super::shared::stopping;
 use crate::broker::batch::Batch;
 use crate::broker::channel::outgoing::Confirm;
 use crate::broker::channel::transaction::Publishes;
@@ -280,6 +281,36 @@ impl Drop for CommitAnswer {
         // The client may have gone; the commit is what it is.
         let result = self.refused.take().map_or(Ok(()), Err);
         let _ = self.reply.take().map(|reply| reply.send(result));
+    }
+}
+
+/// One of those that a commit waits for: refuses the commit when it goes away without being done.
+#[derive(Debug)]
+pub(crate) struct CommitPart(Option<Arc<CommitAnswer>>);
+
+impl CommitPart {
+    pub(crate) fn new(answer: &Arc<CommitAnswer>) -> Self {
+        Self(Some(Arc::clone(answer)))
+    }
+
+    /// It is safe.
+    pub(crate) fn done(mut self) {
+        self.0 = None;
+    }
+
+    /// It does not take place.
+    pub(crate) fn refuse(mut self, refusal: Refusal) {
+        if let Some(answer) = self.0.take() {
+            answer.refuse(refusal);
+        }
+    }
+}
+
+impl Drop for CommitPart {
+    fn drop(&mut self) {
+        if let Some(answer) = self.0.take() {
+            answer.refuse(stopping());
+        }
     }
 }
 

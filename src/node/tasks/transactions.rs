@@ -8,6 +8,9 @@
 //!    client was told finds all of it. Queues that look for duplicates note ids, and drop repeats, only now: then the
 //!    client is told when the log has that too.
 //!
+//! Queues of groups and other nodes have no part in that record. They are told with the shards, by way of their gateways, and the
+//! client when they are safe too: so a commit that reaches them is atomic for each queue, and not for all of them together.
+//!
 //! Nothing of a commit is in a queue, or in the cold store, before the log has it. A commit that has begun does not
 //! need its client any more.
 
@@ -108,7 +111,9 @@ impl Transactions {
     fn begin(&mut self, commit: Commit, reply: Reply) {
         self.begun += 1;
         let parts = part(commit);
-        for (at, part) in parts.iter().enumerate() {
+        let is_local = |part: &Part| part.shard < self.shared.own_shards().len();
+        let open = parts.iter().filter(|part| is_local(part)).count();
+        for (at, part) in parts.iter().enumerate().filter(|(_, part)| is_local(part)) {
             let publishes = part
                 .publishes
                 .iter()
@@ -125,8 +130,11 @@ impl Transactions {
             };
             self.shared.shards[part.shard].push(ShardInput::Reserve(Box::new(reserve)));
         }
-        let open = parts.len();
-        self.asking.insert(self.begun, Asking { parts, open, refused: None, reply });
+        let asking = Asking { parts, open, refused: None, reply };
+        if open == 0 {
+            return self.decide(asking);
+        }
+        self.asking.insert(self.begun, asking);
     }
 
     fn reserved(&mut self, number: u64, at: usize, answer: Result<Reserved, Refusal>) {
@@ -182,6 +190,10 @@ impl Transactions {
     fn tell(&self, parts: &mut Vec<Part>, reply: Reply) {
         let answer = Arc::new(CommitAnswer::new(reply));
         for part in parts.drain(..) {
+            if part.shard >= self.shared.own_shards().len() {
+                self.tell_elsewhere(part, &answer);
+                continue;
+            }
             let waits = part.reserved.notes_ids.then(|| Arc::clone(&answer));
             let bytes = part.publishes.iter().map(|publishes| publishes.batch.records.len()).sum();
             let ids = part.publishes.iter().map(|publishes| publishes.target.id);
@@ -192,6 +204,16 @@ impl Transactions {
             commands.extend(part.settled.into_iter().map(Settled::into_command));
             self.shared.shards[part.shard].push_bulk(ShardInput::Apply(commands, waits), bytes);
         }
+    }
+
+    /// An owner elsewhere gives the numbers itself.
+    fn tell_elsewhere(&self, part: Part, answer: &Arc<CommitAnswer>) {
+        let bytes = part.publishes.iter().map(|publishes| publishes.batch.records.len()).sum();
+        let enqueue = |publishes: Publishes| (publishes.target.id, Command::Enqueue(publishes.batch));
+        let mut commands: Vec<_> = part.publishes.into_iter().map(enqueue).collect();
+        commands.extend(part.settled.into_iter().map(Settled::into_command));
+        let input = ShardInput::Apply(commands, Some(Arc::clone(answer)));
+        self.shared.shards[part.shard].push_bulk(input, bytes);
     }
 
     /// Nothing of the commit takes place, and its channel ends: the deliveries it would have settled go back.

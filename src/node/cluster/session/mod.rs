@@ -17,6 +17,8 @@ mod held;
 mod one;
 mod publishes;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::task::{Context, Poll};

@@ -13,7 +13,7 @@ use crate::broker::batch;
 use crate::broker::channel::consumers::Consumer;
 use crate::broker::channel::unacked::Source;
 use crate::broker::delivery_count;
-use crate::broker::ids::Target;
+use crate::broker::ids::{Home, Target};
 use crate::broker::queue::{Command, ConsumerId, ConsumerSpec, GETTER, GetReply};
 use crate::broker::topology::QueueEntry;
 use crate::node::links::{NotConsuming, ShardInput};
@@ -116,6 +116,8 @@ impl Session {
         entry: &QueueEntry,
     ) -> Result<ConsumerSpec, Refusal> {
         let priority = priority(&consume.arguments, entry)?;
+        let is_limited = self.channel(number)?.shared_prefetch.is_limited();
+        check_global_limit(entry, is_limited)?;
         let window = self.shared.config.limits.outbox_bytes / (self.consumers.len() + 1);
         let id = self.shared.next_id();
         let channel = self.channel(number)?;
@@ -235,6 +237,17 @@ fn not_consuming(reason: NotConsuming, entry: &QueueEntry) -> Refusal {
             Refusal::channel(ReplyCode::AccessRefused, text)
         }
     }
+}
+
+/// Those who own a replicated queue know nothing of what a channel's other consumers hold, in RabbitMQ and here.
+fn check_global_limit(entry: &QueueEntry, is_limited: bool) -> Result<(), Refusal> {
+    let is_elsewhere = matches!(entry.home, Home::Group(_));
+    if !is_limited || !is_elsewhere || entry.settings.queue_type != QueueType::Quorum {
+        return Ok(());
+    }
+    let queue = object_text("queue", &entry.name, &entry.vhost);
+    let text = format!("{queue} does not support global qos");
+    Err(Refusal::connection(ReplyCode::NotImplemented, text))
 }
 
 /// RabbitMQ's quorum queues let nobody get beside a single active consumer.

@@ -9,7 +9,6 @@ use super::window::{Kept, Wait};
 use crate::config::Minority;
 use crate::node::cluster::forward::{Owner, Request, Settle};
 use crate::node::links::{ClientInput, Waiter};
-use crate::node::resource_alarm::Resource;
 
 /// Since when there is no owner, and what was done about it.
 #[derive(Debug)]
@@ -130,8 +129,8 @@ impl Gateway {
             // They can be found where they came from when the node starts again.
             Wait::Publish(Waiter::DeadLetters(_), ..) => {}
             Wait::Publish(waiter, count, _) => resolve(waiter, count, &[(0, count)]),
-            Wait::Commit(answer, ..) => {
-                answer.refuse(self.shared.unanswered_for(kept.item.queue));
+            Wait::Commit(part, _) => {
+                part.refuse(self.shared.unanswered_for(kept.item.queue));
                 // What the commit would have settled goes back.
                 if let Request::Settle { consumer, ranges, .. } = kept.item.request
                     && self.has_patience()

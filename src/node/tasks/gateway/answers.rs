@@ -1,15 +1,13 @@
 //! What the owner says, and who is told.
 
-use std::sync::Arc;
-
 use super::Gateway;
 use super::consumers::State;
 use super::window::{Kept, Wait};
 use crate::broker::arguments::object_text;
 use crate::broker::ids::QueueId;
 use crate::broker::queue::{Delivery, GetReply};
-use crate::node::cluster::forward::{Answer, Answers, Owner, Reply, Settle};
-use crate::node::links::{ClientInput, CommitAnswer, ShardInput, Waiter};
+use crate::node::cluster::forward::{Answer, Answers, Reply, Request, Settle};
+use crate::node::links::{ClientInput, Waiter};
 use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
 
@@ -73,11 +71,9 @@ impl Gateway {
         let queue = kept.item.queue;
         match kept.wait {
             Wait::Publish(waiter, count, refused) => resolve(waiter, count, &refused),
-            Wait::Commit(answer, _, refused) if !refused.is_empty() => {
-                answer.refuse(self.is_full(queue));
-            }
-            // Nobody waits, or hears by this being dropped: of a commit that it is safe, of anything else that there is
-            // no answer.
+            Wait::Commit(part, refused) if refused.is_empty() => part.done(),
+            Wait::Commit(part, _) => part.refuse(self.is_full(queue)),
+            // Nobody waits, or hears by this being dropped that there is no answer.
             _ => {}
         }
     }
@@ -107,7 +103,11 @@ impl Gateway {
                 {
                     attached.state = State::Taken;
                 }
-                drop(asker.send(taken));
+                let is_taken = taken.is_ok();
+                if asker.send(taken).is_err() && is_taken {
+                    self.end(queue, Request::Cancel(id), Wait::Nobody);
+                    self.consumers.remove(id);
+                }
             }
             (Wait::Back(id), Reply::Consume(Err(_))) => {
                 if let Some(attached) = self.consumers.remove(id) {

@@ -9,7 +9,7 @@ use crate::broker::batch::{self, Batch};
 use crate::broker::ids::QueueId;
 use crate::broker::queue::{Command, ConsumerId, GETTER, SeqRange};
 use crate::node::cluster::forward::{Owner, Settle};
-use crate::node::links::{ClientInput, CommitAnswer, ShardInput, TransactionInput, Waiter};
+use crate::node::links::{ClientInput, CommitAnswer, CommitPart, ShardInput, TransactionInput, Waiter};
 use crate::node::offers::Publisher;
 
 impl Gateway {
@@ -91,10 +91,9 @@ impl Gateway {
     fn command(&mut self, queue: QueueId, command: Command, commit: Option<&Arc<CommitAnswer>>) {
         match command {
             Command::Enqueue(batch) => {
-                let count = batch.count;
                 let batch = self.as_owner_keeps_it(batch);
                 let wait =
-                    commit.map_or(Wait::Nobody, |answer| Wait::Commit(Arc::clone(answer), count, Vec::new()));
+                    commit.map_or(Wait::Nobody, |answer| Wait::Commit(CommitPart::new(answer), Vec::new()));
                 self.put(queue, Request::Publish { batch, letters: false }, wait);
             }
             Command::Ack(consumer, ranges) => self.settle(queue, (consumer, Settle::Ack, ranges), commit),
@@ -126,7 +125,7 @@ impl Gateway {
         (consumer, how, ranges): (ConsumerId, Settle, Vec<SeqRange>),
         commit: Option<&Arc<CommitAnswer>>,
     ) {
-        let wait = commit.map_or(Wait::Nobody, |answer| Wait::Commit(Arc::clone(answer), 0, Vec::new()));
+        let wait = commit.map_or(Wait::Nobody, |answer| Wait::Commit(CommitPart::new(answer), Vec::new()));
         self.put(queue, Request::Settle { consumer, how, ranges }, wait);
     }
 
@@ -136,7 +135,7 @@ impl Gateway {
     }
 
     /// A consumer gets nothing more. An owner that cannot be asked hears of it by not being told of the consumer.
-    fn end(&mut self, queue: QueueId, request: Request, wait: Wait) {
+    pub(super) fn end(&mut self, queue: QueueId, request: Request, wait: Wait) {
         let kept = Kept::new(queue, request, wait);
         if self.is_connected {
             self.window.push(kept);
@@ -161,6 +160,8 @@ impl Gateway {
             Request::Credit(..) | Request::Nothing | Request::Resume(_) => {}
             Request::Suspend(_) | Request::Cancel(_) => self.fail(kept),
             Request::Consume(_) if matches!(kept.wait, Wait::Back(_)) => {}
+            // It ended before it began.
+            Request::Consume(consumer) if self.consumers.get_mut(consumer.id).is_none() => self.fail(kept),
             _ => self.window.push(kept),
         }
     }

@@ -18,6 +18,8 @@ mod absence;
 mod answers;
 mod asks;
 mod consumers;
+#[cfg(test)]
+pub(super) mod tests;
 mod window;
 
 use std::future::poll_fn;
@@ -220,6 +222,10 @@ impl Gateway {
         self.attempt += 1;
         self.has_room = true;
         self.says_hello = true;
+        if self.attempt == 1 {
+            // Nothing of this session was sent to anybody.
+            return;
+        }
         let asked = self.window.rewind();
         for (id, attached) in self.consumers.taken() {
             let request = Request::Consume(attached.asked(true));

@@ -1,14 +1,13 @@
 //! Everything that the owner has not done, by number.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use tokio::sync::oneshot::Sender;
 
 use crate::broker::ids::QueueId;
 use crate::broker::queue::{ConsumerId, Counts, GetReply};
 use crate::node::cluster::forward::{Item, Request};
-use crate::node::links::{CommitAnswer, NotConsuming, NotDeleted, Waiter};
+use crate::node::links::{CommitPart, NotConsuming, NotDeleted, Waiter};
 
 /// What an item costs beside its messages, about.
 const ITEM_BYTES: usize = 128;
@@ -22,8 +21,8 @@ pub(super) enum Wait {
     Nobody,
     /// For so many messages, of which these places were refused.
     Publish(Waiter, u32, Vec<(u32, u32)>),
-    /// A commit, likewise.
-    Commit(Arc<CommitAnswer>, u32, Vec<(u32, u32)>),
+    /// A commit; these places were refused.
+    Commit(CommitPart, Vec<(u32, u32)>),
     Stat(Sender<Option<Counts>>),
     Consume(Sender<Result<(), NotConsuming>>, ConsumerId),
     /// A consumer that was there before.

@@ -3,6 +3,9 @@
 //! To the shards each session is a client; see [`Sessions`] for what is kept of it. A session lives as long as the link to its
 //! node: then its consumers end, and what they held is ready again.
 
+#[cfg(test)]
+mod tests;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;

@@ -1,0 +1,116 @@
+//! Sessions at a group's leader, as far as a node's shards do not show it (`tasks/serving`).
+
+use super::{SessionTable, Sessions};
+use crate::broker::batch::{Batch, Message};
+use crate::broker::ids::QueueId;
+use crate::node::cluster::forward::{Answer, Forward, Item, Owner, Request, Settle};
+use crate::node::links::{ClientInput, ShardInput, Waiter};
+
+fn publish() -> Request {
+    let mut records = Vec::new();
+    Message { body: b"one", persistent: true, ..Message::default() }.put(&mut records);
+    Request::Publish { batch: Batch::of(records, 1, 1), letters: false }
+}
+
+fn settle() -> Request {
+    Request::Settle { consumer: 1, how: Settle::Ack, ranges: vec![(1, 1)] }
+}
+
+fn forward(attempt: u64, answered: u64, first: u64, requests: Vec<Request>) -> Forward {
+    let items = requests.into_iter().map(|request| Item { queue: QueueId(5), request }).collect();
+    Forward { session: 70, from: 2, owner: Owner::Group(1), attempt, answered, meta_index: 0, first, items }
+}
+
+fn take(sessions: &mut Sessions) -> Vec<ShardInput> {
+    let mut inputs = Vec::new();
+    sessions.take(0, &mut |input| inputs.push(input));
+    inputs
+}
+
+fn answers(sessions: &mut Sessions, synced: u64) -> Vec<Answer> {
+    let mut out = Vec::new();
+    sessions.answers(synced, &mut out);
+    let all = out.into_iter().flat_map(|(_, answers)| answers.answers);
+    all.filter(|answer| !matches!(answer, Answer::Room(true))).collect()
+}
+
+#[test]
+fn what_left_no_answer_of_its_own_is_done_when_the_log_has_it() {
+    let mut sessions = Sessions::new(Owner::Group(1), SessionTable::default());
+    sessions.forward(forward(1, 1, 1, vec![settle(), settle()]));
+    assert_eq!(take(&mut sessions).len(), 2);
+    sessions.logged(7);
+    assert!(answers(&mut sessions, 6).is_empty());
+    assert!(matches!(answers(&mut sessions, 7)[..], [Answer::Done(1, 2)]));
+}
+
+#[test]
+fn a_refusal_is_told_again_by_the_next_leader() {
+    let mut first = Sessions::new(Owner::Group(1), SessionTable::default());
+    first.forward(forward(1, 1, 1, vec![publish(), publish()]));
+    for input in take(&mut first) {
+        let ShardInput::Publish(_, _, Waiter::Publisher(client, confirm)) = input else { panic!() };
+        let refuses = confirm.ranges[0].0 == 0;
+        client.mailbox.push(ClientInput::Confirmed(confirm, !refuses));
+    }
+    let marks = first.marks().unwrap();
+    assert_eq!(first.marks(), None, "nothing new was taken");
+    let mut table = SessionTable::default();
+    table.apply(&marks).unwrap();
+    let mut next = Sessions::new(Owner::Group(1), SessionTable::decode(&table.encode()).unwrap());
+    next.forward(forward(2, 1, 1, vec![publish(), publish()]));
+    assert!(take(&mut next).is_empty());
+    let told = answers(&mut next, 0);
+    assert!(
+        matches!(&told[..], [Answer::Refused(1, places), Answer::Done(1, 2)] if *places == [(0, 1)]),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn questions_leave_no_mark_and_are_no_gap_for_the_next_leader() {
+    let mut first = Sessions::new(Owner::Group(1), SessionTable::default());
+    first.forward(forward(1, 1, 1, vec![Request::Stat, Request::Credit(1, 1)]));
+    assert_eq!((take(&mut first).len(), first.marks()), (2, None));
+    let mut next = Sessions::new(Owner::Group(1), SessionTable::default());
+    next.forward(forward(2, 3, 3, vec![publish()]));
+    assert_eq!(take(&mut next).len(), 1);
+}
+
+#[test]
+fn what_is_on_its_way_to_a_new_leader_from_before_takes_no_number() {
+    let mut next = Sessions::new(Owner::Group(1), SessionTable::default());
+    // Numbers 1 to 4 went to the leader before, who lost them.
+    next.forward(forward(1, 1, 5, vec![publish()]));
+    assert!(take(&mut next).is_empty());
+    assert!(matches!(answers(&mut next, 0)[..], [Answer::Expects(1)]));
+    next.forward(forward(2, 1, 1, vec![publish()]));
+    assert_eq!(take(&mut next).len(), 1);
+    // What comes late of an attempt is dropped.
+    next.forward(forward(1, 1, 2, vec![publish()]));
+    assert!(take(&mut next).is_empty());
+}
+
+#[test]
+fn a_new_run_of_a_node_begins_with_the_first_number() {
+    let mut sessions = Sessions::new(Owner::Group(1), SessionTable::default());
+    sessions.forward(forward(1, 1, 1, vec![settle(), settle()]));
+    assert_eq!(take(&mut sessions).len(), 2);
+    sessions.logged(1);
+    sessions.forward(Forward { session: 71, ..forward(1, 1, 1, vec![settle()]) });
+    assert_eq!(take(&mut sessions).len(), 1);
+    sessions.logged(2);
+    assert!(matches!(answers(&mut sessions, 2)[..], [Answer::Done(1, 1)]));
+}
+
+#[test]
+fn all_sessions_hear_when_a_lead_ends() {
+    let mut sessions = Sessions::new(Owner::Group(1), SessionTable::default());
+    sessions.forward(forward(3, 1, 1, vec![settle()]));
+    take(&mut sessions);
+    let mut out = Vec::new();
+    sessions.give_up(&mut out);
+    assert_eq!(out.len(), 1);
+    assert_eq!((out[0].0, out[0].1.attempt), (2, 3));
+    assert!(matches!(out[0].1.answers[..], [Answer::NotOwner]));
+}
