@@ -183,6 +183,12 @@ impl Topology {
         Ok(Outcome { queue: Some(queue), created: true, changes, ..Outcome::default() })
     }
 
+    /// Whether a connection has queues of its own.
+    #[must_use]
+    pub fn owns_queues(&self, owner: ConnectionId) -> bool {
+        self.queues.by_owner.contains_key(&owner)
+    }
+
     /// Finds a queue that `owner` may use.
     ///
     /// # Errors

@@ -13,11 +13,13 @@ const CLUSTER: u8 = 2;
 const MEMBER: u8 = 3;
 const ASKED: u8 = 4;
 const ANSWER: u8 = 5;
+const RESTORING: u8 = 6;
 
 /// One row, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kept {
     Applied(u64),
+    Restoring,
     Cluster { cluster_id: u64, groups: u16, next_node: NodeId },
     Member(NodeId, Member),
     Asked { origin: Origin, settled_below: u64 },
@@ -27,6 +29,11 @@ pub(super) enum Kept {
 /// Entries of the log up to this index are part of the state.
 pub(super) fn applied_row(index: u64) -> Row {
     row(APPLIED, |_| {}, |value| put_u64(value, index))
+}
+
+/// The log does not fit the rows: they are a copy that does not count yet.
+pub(super) fn restoring_row() -> Row {
+    row(RESTORING, |_| {}, |_| {})
 }
 
 pub(super) fn cluster_row(members: &Members) -> Row {
@@ -116,6 +123,7 @@ impl Kept {
         let (mut key, mut value) = (Fields::new(key), Fields::new(value));
         let kept = match key.u8()? {
             APPLIED => Self::Applied(value.u64()?),
+            RESTORING => Self::Restoring,
             CLUSTER => {
                 Self::Cluster { cluster_id: value.u64()?, groups: value.u16()?, next_node: value.u16()? }
             }

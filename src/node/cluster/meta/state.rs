@@ -11,6 +11,8 @@ use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
 
 const SNAPSHOT_VERSION: u8 = 1;
+/// The log of a cluster that is founded begins behind this entry, which nobody has.
+const FOUNDED: u64 = 1;
 
 /// What is shared beside the topology.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +21,7 @@ pub(crate) struct MetaState {
     recent: Recent,
     /// Entries of the log up to this index are part of it.
     applied: u64,
+    is_restoring: bool,
 }
 
 /// What an entry brought about.
@@ -57,12 +60,27 @@ impl Carrying<'_> {
 impl MetaState {
     /// A cluster of one node, which is `first`.
     pub(crate) fn found(cluster_id: u64, groups: u16, first: Member) -> Self {
-        Self { members: Members::found(cluster_id, groups, first), ..Self::default() }
+        Self { members: Members::found(cluster_id, groups, first), applied: FOUNDED, ..Self::default() }
     }
 
     /// Entries of the log up to this index are part of it.
     pub(crate) fn applied(&self) -> u64 {
         self.applied
+    }
+
+    /// The row that says so.
+    pub(crate) fn applied_row(&self) -> Row {
+        rows::applied_row(self.applied)
+    }
+
+    /// Whether it came from a copy that did not count yet when the node stopped.
+    pub(crate) fn is_restoring(&self) -> bool {
+        self.is_restoring
+    }
+
+    /// The row that says so.
+    pub(crate) fn restoring_row() -> Row {
+        rows::restoring_row()
     }
 
     /// Carries out an entry of the log. Gives a step for each command in it, and what is to be kept, all or nothing of it.
@@ -264,6 +282,7 @@ impl MetaState {
             let Row::Cluster { key, value } = row else { continue };
             match Kept::read(key, value)? {
                 Kept::Applied(index) => state.applied = index,
+                Kept::Restoring => state.is_restoring = true,
                 Kept::Cluster { cluster_id, groups, next_node } => {
                     let members = &mut state.members;
                     (members.cluster_id, members.groups, members.next_node) = (cluster_id, groups, next_node);

@@ -1,4 +1,21 @@
 //! The meta task: applies every change of the topology in one order, logs what is durable, tells the shards.
+//!
+//! Here it is for a node by itself. In a cluster:
+//! - `group`: the task, a member of the group that orders declarations
+//! - `proposals`: what this node asks of the group; `asks`: what it asks queues first
+//! - `apply`: what the group has committed; `effects`: what that means for queues of this node
+//! - `copies`: everything at once, for members that lack too much
+//! - `nodes`: which nodes work
+
+mod apply;
+mod asks;
+mod copies;
+mod effects;
+pub(crate) mod group;
+mod nodes;
+mod proposals;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,12 +24,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::cold::ColdLink;
-use super::shard::record;
 use crate::broker::ids::{ConnectionId, QueueId};
 use crate::broker::topology::{Change, Command, Outcome, QueueEntry, Recall};
 use crate::node::links::{Applied, DeleteIf, DeleteQueue, MetaInput, NotDeleted, ShardInput};
 use crate::node::shared::{META_SHARD, Shared};
+use crate::node::tasks::cold::ColdLink;
+use crate::node::tasks::shard::record;
 use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
 use crate::storage::{Append, LogHandle};

@@ -1,0 +1,134 @@
+//! Answers that come from queues: whether one may be deleted, and that a new binding was given what its exchange keeps.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use std::future::Future;
+use std::pin::Pin;
+
+use tokio::sync::oneshot;
+
+use super::proposals::Reply;
+use crate::broker::topology::{Outcome, QueueEntry};
+use crate::node::cluster::meta::MetaAnswer;
+use crate::node::links::{Applied, NotDeleted};
+use crate::protocol::error::Refusal;
+
+/// A store that cannot be read must not keep a declaration waiting for longer.
+const RECALL_MS: u64 = 5_000;
+
+/// Who wants a queue deleted.
+#[derive(Debug)]
+pub(super) enum Asker {
+    Client(oneshot::Sender<Result<(u64, Applied), Refusal>>),
+    /// Its shard.
+    Shard,
+}
+
+/// A queue that was asked whether it may be deleted; none answers for one that cannot be reached.
+#[derive(Debug)]
+pub(super) struct MayDelete {
+    pub(super) queue: Arc<QueueEntry>,
+    pub(super) asker: Asker,
+    pub(super) answer: Answer<Result<u64, NotDeleted>>,
+}
+
+/// A binding that is made, and whose asker hears of it when it was given everything.
+#[derive(Debug)]
+struct Recalled {
+    done: Answer<()>,
+    reply: Reply,
+    outcome: Outcome,
+    until_ms: u64,
+}
+
+/// An answer on its way.
+#[derive(Debug)]
+pub(super) struct Answer<T> {
+    receiver: oneshot::Receiver<T>,
+    /// It came; `Some(None)`: it will not.
+    came: Option<Option<T>>,
+}
+
+impl<T> Answer<T> {
+    pub(super) fn new(receiver: oneshot::Receiver<T>) -> Self {
+        Self { receiver, came: None }
+    }
+
+    fn look(&mut self) -> bool {
+        if self.came.is_none() {
+            match self.receiver.try_recv() {
+                Ok(answer) => self.came = Some(Some(answer)),
+                Err(oneshot::error::TryRecvError::Closed) => self.came = Some(None),
+                Err(oneshot::error::TryRecvError::Empty) => {}
+            }
+        }
+        self.came.is_some()
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.came.is_none() {
+            match Pin::new(&mut self.receiver).poll(cx) {
+                Poll::Ready(answer) => self.came = Some(answer.ok()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Asks {
+    deletes: Vec<MayDelete>,
+    recalls: Vec<Recalled>,
+}
+
+impl Asks {
+    pub(super) fn ask(&mut self, ask: MayDelete) {
+        self.deletes.push(ask);
+    }
+
+    pub(super) fn recall(
+        &mut self,
+        done: oneshot::Receiver<()>,
+        reply: Reply,
+        outcome: Outcome,
+        now_ms: u64,
+    ) {
+        let (done, until_ms) = (Answer::new(done), now_ms + RECALL_MS);
+        self.recalls.push(Recalled { done, reply, outcome, until_ms });
+    }
+
+    /// Deletes that were answered. Bindings that were given everything are told of at once.
+    pub(super) fn answered(&mut self, now_ms: u64) -> Vec<(MayDelete, Option<Result<u64, NotDeleted>>)> {
+        // When the exchange is deleted meanwhile, nobody answers.
+        for Recalled { reply, outcome, .. } in
+            self.recalls.extract_if(.., |recalled| recalled.done.look() || recalled.until_ms <= now_ms)
+        {
+            reply.send(Ok(MetaAnswer::default()), outcome);
+        }
+        let answered = self.deletes.extract_if(.., |ask| ask.answer.look());
+        answered
+            .map(|mut ask| {
+                let answer = ask.answer.came.take().flatten();
+                (ask, answer)
+            })
+            .collect()
+    }
+
+    /// Ready when something came.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut is_ready = false;
+        for ask in &mut self.deletes {
+            is_ready |= ask.answer.poll(cx).is_ready();
+        }
+        for recalled in &mut self.recalls {
+            is_ready |= recalled.done.poll(cx).is_ready();
+        }
+        if is_ready { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    pub(super) fn next_due_ms(&self) -> Option<u64> {
+        self.recalls.iter().map(|recalled| recalled.until_ms).min()
+    }
+}
