@@ -1,7 +1,7 @@
 //! A running node: the pure machines of `broker` and `protocol`, put to work with tasks, sockets, a clock and a disk.
 //!
 //! - `start`: from a configuration to a running node, and back
-//! - `recover`: what was on disk
+//! - `recover`: what was on disk; `replay`: what records of queues say
 //! - `unanswered`: what clients hear of owners that do not answer
 //! - `shared`, `links`, `mailbox`: what tasks share, what they send each other, and how
 //! - `tasks`: everything that runs on its own
@@ -25,6 +25,7 @@ mod names;
 mod offers;
 mod presence;
 mod recover;
+mod replay;
 mod replies;
 mod resource_alarm;
 mod shared;

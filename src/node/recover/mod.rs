@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::replay::{Queues, Replayed, replay};
 use super::tasks::shard::record;
-use crate::broker::batch::Batch;
 use crate::broker::ids::{Placement, QueueId};
 use crate::broker::queue::{ChunkWrite, Pressure, Queue};
 use crate::broker::topology::{Change, QueueEntry, Row, Topology};
@@ -105,34 +105,19 @@ impl<'a> Replay<'a> {
         let malformed = || StorageError::entry(entry.shard, entry.index, "its payload is malformed");
         match entry.kind {
             record::ROWS if entry.shard == META_SHARD => self.replay_rows(&entry),
-            record::ENQUEUE => self.replay_enqueue(entry.payload)?.ok_or_else(malformed),
-            record::ENQUEUE_WITH_IDS => self.replay_enqueue_with_ids(entry.payload)?.ok_or_else(malformed),
-            record::IDS => {
-                let (queue, ids) = record::read_ids(entry.payload).ok_or_else(malformed)?;
-                self.replay_ids(queue, ids)?.ok_or_else(malformed)
-            }
-            record::SETTLE => {
-                let (queue, ranges) = record::read_settle(entry.payload).ok_or_else(malformed)?;
-                self.change(queue.0, |found| found.queue.replay_settle(&ranges))
-            }
-            record::RETURNED => {
-                let (queue, runs) = record::read_returned(entry.payload).ok_or_else(malformed)?;
-                self.change(queue.0, |found| found.queue.replay_returns(&runs))
-            }
-            record::RETRY => {
-                let (queue, runs) = record::read_retry(entry.payload).ok_or_else(malformed)?;
-                self.change(queue.0, |found| found.queue.replay_retries(&runs))
-            }
             record::DELIVERED => {
                 let (queue, below) = record::read_delivered(entry.payload).ok_or_else(malformed)?;
-                self.change(queue, |found| found.delivered_below = Some(below))
+                self.change_found(queue, |found| found.delivered_below = Some(below))
             }
-            record::TRANSACTION => self.replay_transaction(entry.payload)?.ok_or_else(malformed),
             record::STARTED | record::CLEAN_STOP => Ok(()),
-            kind => {
-                let reason = format!("its kind {kind} is not known; was it written by a newer version?");
-                Err(StorageError::entry(entry.shard, entry.index, reason))
-            }
+            kind => match replay(kind, entry.payload, &Bytes::copy_from_slice, self)? {
+                Replayed::Done => Ok(()),
+                Replayed::Malformed => Err(malformed()),
+                Replayed::Other => {
+                    let reason = format!("its kind {kind} is not known; was it written by a newer version?");
+                    Err(StorageError::entry(entry.shard, entry.index, reason))
+                }
+            },
         }
     }
 
@@ -157,52 +142,8 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    fn replay_enqueue(&mut self, payload: &[u8]) -> Result<Option<()>, StorageError> {
-        let Some((queue, first, records)) = record::read_pair(payload) else { return Ok(None) };
-        self.replay_records(queue, first, records)
-    }
-
-    fn replay_enqueue_with_ids(&mut self, payload: &[u8]) -> Result<Option<()>, StorageError> {
-        let Some((queue, first, ids, records)) = record::read_enqueue_with_ids(payload) else {
-            return Ok(None);
-        };
-        if self.replay_ids(queue, ids)?.is_none() {
-            return Ok(None);
-        }
-        self.replay_records(queue, first, records)
-    }
-
-    fn replay_ids(&mut self, queue: u64, ids: &[u8]) -> Result<Option<()>, StorageError> {
-        let mut result = None;
-        self.change(queue, |found| result = found.queue.replay_ids(ids))?;
-        Ok(result)
-    }
-
-    /// A commit: the record is there, so all of it counts.
-    fn replay_transaction(&mut self, payload: &[u8]) -> Result<Option<()>, StorageError> {
-        let Some((publishes, settled)) = record::read_transaction(payload) else { return Ok(None) };
-        for (queue, first, records) in publishes {
-            if self.replay_records(queue.0, first, records)?.is_none() {
-                return Ok(None);
-            }
-        }
-        for (queue, ranges) in settled {
-            self.change(queue.0, |found| found.queue.replay_settle(&ranges))?;
-        }
-        Ok(Some(()))
-    }
-
-    fn replay_records(&mut self, queue: u64, first: u64, records: &[u8]) -> Result<Option<()>, StorageError> {
-        let Some(batch) = Batch::check(Bytes::copy_from_slice(records)) else { return Ok(None) };
-        self.change(queue, |found| found.queue.replay_enqueue(first, &batch))?;
-        if self.hot_bytes > self.memory_bytes {
-            self.spill()?;
-        }
-        Ok(Some(()))
-    }
-
     /// Changes a queue, which is first brought back from the cold store when it is not at hand.
-    fn change(&mut self, id: u64, change: impl FnOnce(&mut Found)) -> Result<(), StorageError> {
+    fn change_found(&mut self, id: u64, change: impl FnOnce(&mut Found)) -> Result<(), StorageError> {
         if !self.found.contains_key(&id) {
             let found = self.restore(id)?;
             self.found.insert(id, found);
@@ -217,15 +158,8 @@ impl<'a> Replay<'a> {
     }
 
     fn restore(&self, id: u64) -> Result<Found, StorageError> {
-        let mut found = Found::default();
-        if let Some(row) = self.queue_rows.get(&id) {
-            found.queue.restore_row(row).ok_or_else(|| damaged("the row", id))?;
-        }
-        for chunk in self.cold.chunks(id) {
-            let (first, descriptor) = chunk?;
-            found.queue.restore_chunk(first, &descriptor).ok_or_else(|| damaged("a chunk", id))?;
-        }
-        Ok(found)
+        let row = self.queue_rows.get(&id).map(|row| &row[..]);
+        Ok(Found { queue: restore_queue(self.cold, id, row)?, ..Found::default() })
     }
 
     /// Keeps the replay within the memory that the running node would use.
@@ -238,7 +172,7 @@ impl<'a> Replay<'a> {
             }
             let (cold, now_ms) = (self.cold, self.now_ms);
             let mut result = Ok(());
-            self.change(id, |found| result = spill_all(cold, id, &mut found.queue, now_ms))?;
+            self.change_found(id, |found| result = spill_all(cold, id, &mut found.queue, now_ms))?;
             result?;
         }
         Ok(())
@@ -298,6 +232,29 @@ impl<'a> Replay<'a> {
             self.batch.delete_queue_all(*id);
         }
     }
+}
+
+impl Queues for Replay<'_> {
+    fn change(&mut self, id: u64, change: impl FnOnce(&mut Queue)) -> Result<(), StorageError> {
+        self.change_found(id, |found| change(&mut found.queue))?;
+        if self.hot_bytes > self.memory_bytes {
+            self.spill()?;
+        }
+        Ok(())
+    }
+}
+
+/// A queue as the cold store has it: its row, if it has one, and its chunks.
+pub(super) fn restore_queue(cold: &ColdStore, id: u64, row: Option<&[u8]>) -> Result<Queue, StorageError> {
+    let mut queue = Queue::default();
+    if let Some(row) = row {
+        queue.restore_row(row).ok_or_else(|| damaged("the row", id))?;
+    }
+    for chunk in cold.chunks(id) {
+        let (first, descriptor) = chunk?;
+        queue.restore_chunk(first, &descriptor).ok_or_else(|| damaged("a chunk", id))?;
+    }
+    Ok(queue)
 }
 
 fn spill_all(cold: &ColdStore, id: u64, queue: &mut Queue, now_ms: u64) -> Result<(), StorageError> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::*;
-use crate::broker::batch::Message;
+use crate::broker::batch::{Batch, Message};
 use crate::broker::queue::{Command, Effect, GetReply, Options};
 use crate::broker::topology;
 use crate::storage::{Append, ColdOptions, SyncPolicy, open_directory};

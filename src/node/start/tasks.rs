@@ -29,6 +29,7 @@ impl Node {
                 records: Records::Log(self.log.clone()),
                 cold: self.cold.link(Arc::clone(&self.shared.shards[usize::from(number)])),
                 index: index_of(number + 1),
+                spilling: 0,
                 queues,
             };
             self.supervise("shard", Shard::new(start).run());

@@ -139,6 +139,18 @@ impl Shard {
     }
 
     fn delete(&mut self, id: QueueId, condition: DeleteIf) -> Result<u64, NotDeleted> {
+        let ready = self.may_delete(id, condition)?;
+        if condition.only_checks {
+            return Ok(ready);
+        }
+        if let Some(slot) = self.slots.remove(&id) {
+            self.removed(id, slot);
+        }
+        Ok(ready)
+    }
+
+    /// Whether a queue may be deleted; gives its ready messages.
+    pub(crate) fn may_delete(&self, id: QueueId, condition: DeleteIf) -> Result<u64, NotDeleted> {
         let Some(slot) = self.slots.get(&id) else { return Ok(0) };
         let counts = slot.queue.counts();
         let was_used = condition.idle_since_ms.is_some_and(|since_ms| slot.queue.last_used_ms() > since_ms);
@@ -147,12 +159,6 @@ impl Shard {
         }
         if condition.empty && counts.ready + counts.delayed > 0 {
             return Err(NotDeleted::NotEmpty);
-        }
-        if condition.only_checks {
-            return Ok(counts.ready);
-        }
-        if let Some(slot) = self.slots.remove(&id) {
-            self.removed(id, slot);
         }
         Ok(counts.ready)
     }

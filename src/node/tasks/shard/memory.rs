@@ -103,13 +103,13 @@ struct Checkpoint {
 }
 
 impl Memory {
-    pub(super) fn new(share_bytes: usize) -> Self {
+    pub(super) fn new(share_bytes: usize, spilling: usize) -> Self {
         Self {
             share_bytes,
             hot_bytes: 0,
             large_bytes: 0,
             classes: BTreeMap::new(),
-            spilling: 0,
+            spilling,
             logged: VecDeque::new(),
             logged_bytes: 0,
             forgotten: VecDeque::new(),

@@ -122,6 +122,8 @@ pub(crate) struct Start {
     pub(crate) cold: ColdLink,
     /// The last index in the log.
     pub(crate) index: u64,
+    /// Chunks of the queues that are on their way out of memory.
+    pub(crate) spilling: usize,
     pub(crate) queues: Vec<(Arc<QueueEntry>, Queue)>,
 }
 
@@ -154,7 +156,7 @@ impl Shard {
             offers: Offers::default(),
             recalls: Vec::new(),
             last_recall: 0,
-            memory: Memory::new(share),
+            memory: Memory::new(share, start.spilling),
             effects: Vec::new(),
             pending: VecDeque::new(),
             due: Vec::new(),
@@ -190,13 +192,18 @@ impl Shard {
 
     /// Does all that is to be done now.
     pub(crate) fn round(&mut self, inputs: &mut Vec<ShardInput>, now_ms: u64) {
+        self.take_in(inputs, now_ms);
+        self.finish(now_ms);
+    }
+
+    /// The first part of a round: what others ask for, and what is due.
+    pub(crate) fn take_in(&mut self, inputs: &mut Vec<ShardInput>, now_ms: u64) {
         self.now_ms = now_ms;
         for input in inputs.drain(..) {
             self.handle(input, now_ms);
         }
         self.reconfigure(now_ms);
         self.tick(now_ms);
-        self.finish(now_ms);
     }
 
     /// When a round is due although nothing comes in, Unix milliseconds; 0 when there is more to do at once.
@@ -266,7 +273,7 @@ impl Shard {
     }
 
     /// Ends a round: what must be logged goes to the log, what was waited for is told.
-    fn finish(&mut self, now_ms: u64) {
+    pub(crate) fn finish(&mut self, now_ms: u64) {
         self.send_letters();
         self.send_offers();
         self.send_due_appends(now_ms);

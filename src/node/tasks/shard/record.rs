@@ -10,6 +10,7 @@
 //! - transaction: how many queues get messages u32, how many settlements u32; for each of the former queue u64, first
 //!   number u64, length of its records u64; for each of the latter queue u64, how many ranges u32, the ranges; then the
 //!   records, queue by queue. All of it counts, or, when the record is not there, nothing
+//! - session: rows of `cluster::session`; only in entries of a group
 //! - clean stop, started: nothing; the node stopped cleanly if the former is the shard's last record
 
 use bytes::Bytes;
@@ -37,6 +38,9 @@ pub(crate) const TRANSACTION: u8 = 16;
 pub(crate) const ENQUEUE_WITH_IDS: u8 = 20;
 /// What has become of ids.
 pub(crate) const IDS: u8 = 21;
+
+/// What a group must remember of the sessions that asked it (`cluster::session`).
+pub(crate) const SESSION: u8 = 24;
 
 pub(crate) fn enqueue(queue: QueueId, first: u64) -> Vec<u8> {
     pair(queue.0, first)

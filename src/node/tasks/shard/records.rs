@@ -5,6 +5,7 @@
 //! sessions are told.
 
 use super::Shard;
+use crate::broker::ids::QueueId;
 use crate::storage::{Append, LogHandle};
 
 /// Where records go.
@@ -59,6 +60,27 @@ impl Shard {
     /// Whether publishers should wait: for consumers, for the disk, or for the log.
     pub(crate) fn is_paused(&self) -> bool {
         !self.mailbox.has_room()
+    }
+
+    /// Whether it has this queue.
+    pub(crate) fn has(&self, id: QueueId) -> bool {
+        self.slots.contains_key(&id)
+    }
+
+    /// How many queues it has.
+    pub(crate) fn queues(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// What its queues hold, in order; `read` gives chunks that are in the cold store only.
+    #[cfg(test)]
+    pub(crate) fn digests(
+        &self,
+        read: &dyn Fn(QueueId, u64) -> Option<bytes::Bytes>,
+    ) -> std::collections::BTreeMap<QueueId, Option<crate::broker::queue::Digest>> {
+        let digest =
+            |(id, slot): (&QueueId, &super::Slot)| (*id, slot.queue.digest(|first| read(*id, first)));
+        self.slots.iter().map(digest).collect()
     }
 
     /// Hands over to the cold store what may go there: of a group only what is committed.
