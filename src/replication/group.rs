@@ -50,6 +50,8 @@ pub struct Group {
     pub(super) relinquished: u64,
     pub(super) led_term: u64,
     pub(super) restoring: bool,
+    /// The host takes no committed entries for now.
+    pub(super) holds: bool,
     pub(super) copies: Copies,
     pub(super) target: Option<Target>,
     /// Nodes whose process is gone.
@@ -203,6 +205,7 @@ impl Group {
             relinquished: 0,
             led_term: 0,
             restoring: stored.restoring,
+            holds: false,
             copies: Copies::default(),
             target: None,
             dead: BTreeSet::new(),
@@ -342,6 +345,19 @@ impl Group {
     pub fn rewind(&mut self, applied: u64) {
         self.handed = applied.clamp(self.first_index() - 1, self.handed.max(self.first_index() - 1));
         self.applied = self.handed;
+    }
+
+    /// Whether the host takes no committed entries for now: work hands out none, and no lead begins as long as there are some.
+    pub fn hold_committed(&mut self, holds: bool) {
+        self.holds = holds;
+    }
+
+    /// When the next tick is due; none as long as the passing of time changes nothing.
+    #[must_use]
+    pub fn next_tick_ms(&self) -> Option<u64> {
+        let is_alone = self.is_sole_voter() && self.is_leader() && self.raw.raft.prs().iter().count() == 1;
+        let rests = is_alone || self.raw.raft.prs().iter().all(|(id, _)| *id != self.me());
+        (!rests).then(|| self.ticked_ms + self.options.tick_ms)
     }
 
     pub(super) fn me(&self) -> u64 {

@@ -282,7 +282,7 @@ impl Group {
 
     fn hand_out(&mut self, out: &mut Work) {
         let up_to = self.ready;
-        if self.restoring || self.handed >= up_to {
+        if self.restoring || self.holds || self.handed >= up_to {
             return;
         }
         let entries = &self.raw.store().entries;

@@ -38,7 +38,7 @@ impl Incoming for Dispatch {
             PeerMessage::Forward(forward) => forwarded(cluster, forward),
             PeerMessage::Answers(answers) => answered(cluster, answers),
             PeerMessage::Raft(group, messages) if group != META_GROUP => {
-                to_group(cluster, group, GroupInput::Raft(messages));
+                to_group(cluster, group, GroupInput::Raft(from, messages));
             }
             PeerMessage::Snapshot(piece) if piece.group() != META_GROUP => {
                 to_group(cluster, piece.group(), GroupInput::Snapshot(from, piece));

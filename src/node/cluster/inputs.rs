@@ -9,14 +9,16 @@ use super::forward::{Answers, Forward};
 use super::peer::{LinkState, SnapshotPiece};
 use crate::broker::ids::{GroupId, NodeId, QueueId};
 use crate::broker::topology::QueueEntry;
+use crate::node::tasks::group::Read;
+use crate::node::tasks::group::copies::CopyDone;
 
 /// What a group's task (`tasks/group`) is told.
 #[derive(Debug)]
 pub(crate) enum GroupInput {
     /// A session asks, on this node or another.
     Forward(Forward),
-    /// Raft messages of other members.
-    Raft(Vec<Bytes>),
+    /// Raft messages of another member.
+    Raft(NodeId, Vec<Bytes>),
     /// The log is synced up to this index of the group's records.
     LogSynced(u64),
     Snapshot(NodeId, SnapshotPiece),
@@ -28,9 +30,16 @@ pub(crate) enum GroupInput {
         changed: Vec<Arc<QueueEntry>>,
         deleted: Vec<QueueId>,
     },
-    /// Everything that a restart needs goes to the cold store; answers with the index of the group's log records up to which
-    /// that is so.
+    /// Everything that a restart needs goes to the cold store; answered when that was handed over. When it is flushed:
+    /// [`Self::Flushed`].
     Checkpoint(oneshot::Sender<u64>),
+    /// What was handed over at the last [`Self::Checkpoint`] is durable; answers with the index of the group's log records up
+    /// to which none is needed any more.
+    Flushed(oneshot::Sender<u64>),
+    /// The cold store was read for the group.
+    Read(Box<Read>),
+    /// The cold store has done something for a copy.
+    Copy(CopyDone),
     /// Orders and questions.
     Control(GroupControl),
     /// Leads are to be given up, then the node stops: answered when all that is to be noted is with the log.

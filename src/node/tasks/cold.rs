@@ -217,6 +217,18 @@ impl ColdLink {
         &mut self.batch
     }
 
+    /// Another way in, for another mailbox.
+    pub(crate) fn for_mailbox(&self, shard: Arc<Mailbox<ShardInput>>) -> Self {
+        Self {
+            shard,
+            write: self.write.clone(),
+            read: self.read.clone(),
+            batch: ColdBatch::new(),
+            stored: Vec::new(),
+            held: VecDeque::new(),
+        }
+    }
+
     /// Holds the gathered writes back, up to [`Self::send_up_to`] of this index. Gives whether there are any.
     pub(crate) fn hold(&mut self, index: u64) -> bool {
         if self.batch.is_empty() {

@@ -7,6 +7,7 @@
 //! - [`transactions`]: one task that makes commits atomic
 //! - [`cold`]: the threads of the cold store
 //! - [`gateway`]: the ways to queues that are elsewhere
+//! - [`group`]: one task for each group that owns queues
 //! - [`serving`]: serves queues of this node to others
 //! - [`snapshots`]: copies of queues for other nodes, out of the cold store and into it
 //! - [`checkpoint`]: keeps the log within its budget
@@ -19,6 +20,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod client;
 pub(crate) mod cold;
 pub(crate) mod gateway;
+pub(crate) mod group;
 pub(crate) mod listener;
 pub(crate) mod meta;
 pub(crate) mod peer;

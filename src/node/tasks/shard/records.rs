@@ -45,6 +45,12 @@ impl Shard {
         }
     }
 
+    /// Of a group's shard: whether there are records that were not taken.
+    pub(crate) fn has_appends(&self) -> bool {
+        let gathered = matches!(&self.records, Records::Group(gathered) if !gathered.is_empty());
+        gathered || !self.appends.is_empty()
+    }
+
     /// Somebody waits for all that was done so far: nothing gathers any longer.
     pub(crate) fn send_gathered(&mut self) {
         if !self.appends.is_empty() {
