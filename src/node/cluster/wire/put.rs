@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::FRAME_HEAD;
 
 /// Shorter pieces are copied: that costs less than a place in the list of a vectored write.
-const COPY_BELOW: usize = 4096;
+const COPY_BELOW: usize = 2048;
 
 /// Frames to be written: small parts in one buffer, large ones where they are.
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ use crate::node::cluster::wire::{FRAME_HEAD, Frames, PLACES, decode, encode};
 use crate::node::mailbox::Mailbox;
 
 /// Frames are gathered up to about this for one write.
-const WRITE_BYTES: usize = 512 * 1024;
+const WRITE_BYTES: usize = 128 * 1024;
 
 /// Bytes that one read takes: more while reads are full.
 const READ_BYTES_MIN: usize = 16 * 1024;
