@@ -160,7 +160,7 @@ pub(crate) fn check_proof(
 /// The words for the other end, and that it is over.
 pub(crate) fn refusal(text: &str) -> Vec<u8> {
     let mut out = head(REFUSAL);
-    let text = text.get(..text.floor_char_boundary(FRAME_MAX / 2)).unwrap_or_default();
+    let text = cut(text, FRAME_MAX / 2);
     out.extend_from_slice(text.as_bytes());
     out
 }
@@ -270,7 +270,7 @@ fn take_identity(from: &mut &[u8]) -> Option<Identity> {
 
 /// Names are cut after 255 bytes.
 fn put_text(out: &mut Vec<u8>, text: &str) {
-    let text = text.get(..text.floor_char_boundary(255)).unwrap_or_default();
+    let text = cut(text, 255);
     out.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
     out.extend_from_slice(text.as_bytes());
 }
@@ -286,4 +286,89 @@ fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
     let (value, rest) = from.split_first_chunk::<N>()?;
     *from = rest;
     Some(*value)
+}
+
+/// The front of a text: so many bytes at most, whole characters.
+fn cut(text: &str, bytes_max: usize) -> &str {
+    let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn hello(name: &str) -> Hello {
+        let from = Identity { cluster: "c".to_owned(), node: 3, name: name.to_owned(), run: 9 };
+        Hello { purpose: Purpose::Link, from, to: 4, attempt: 5, nonce: [6; 32] }
+    }
+
+    fn challenge(nonce: u8) -> Challenge {
+        let from = Identity { cluster: "c".to_owned(), node: 4, name: "four".to_owned(), run: 8 };
+        Challenge { from, nonce: [nonce; 32] }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(kind in 0..5u8, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut frame = head(kind);
+            frame.extend_from_slice(&bytes);
+            for frame in [&frame, &bytes] {
+                let _ = (Hello::decode(frame), Challenge::decode(frame));
+                prop_assert!(check_proof(frame, b"secret", End::Dialer, b"hello", b"challenge").is_err());
+            }
+        }
+
+        #[test]
+        fn what_is_said_is_heard(name in ".{0,200}", at in any::<prop::sample::Index>()) {
+            let name = cut(&name, 255);
+            let frame = hello(name).encode();
+            prop_assert_eq!(Hello::decode(&frame), Ok(hello(name)));
+            prop_assert!(Hello::decode(&frame[..at.index(frame.len())]).is_err());
+            prop_assert!(frame.len() <= FRAME_MAX);
+        }
+    }
+
+    #[test]
+    fn a_proof_is_of_one_end_one_secret_and_one_handshake() {
+        let (said, heard) = (hello("a").encode(), challenge(1).encode());
+        let frame = proof(b"secret", End::Dialer, &said, &heard);
+        assert_eq!(check_proof(&frame, b"secret", End::Dialer, &said, &heard), Ok(()));
+        let others = [
+            check_proof(&frame, b"secret", End::Acceptor, &said, &heard),
+            check_proof(&frame, b"Secret", End::Dialer, &said, &heard),
+            check_proof(&frame, b"secret", End::Dialer, &hello("b").encode(), &heard),
+            check_proof(&frame, b"secret", End::Dialer, &said, &challenge(2).encode()),
+            // The same bytes, cut elsewhere.
+            check_proof(
+                &frame,
+                b"secret",
+                End::Dialer,
+                &said[..said.len() - 1],
+                &[&said[said.len() - 1..], &heard].concat(),
+            ),
+        ];
+        assert!(others.iter().all(Result::is_err), "{others:?}");
+    }
+
+    #[test]
+    fn only_who_asks_need_not_know_the_cluster() {
+        let own = challenge(1).from;
+        let mut stranger = hello("new");
+        stranger.from.cluster.clear();
+        assert!(check_hello(&stranger, &own).is_err());
+        stranger.purpose = Purpose::Request;
+        assert_eq!(check_hello(&stranger, &own), Ok(()));
+        stranger.from.cluster = "other".to_owned();
+        assert!(check_hello(&stranger, &own).is_err());
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!((cut("aäb", 2), cut("aäb", 3), cut("ab", 9)), ("a", "aä", "ab"));
+        let words = refusal(&"ä".repeat(FRAME_MAX));
+        assert!(words.len() <= FRAME_MAX);
+        assert!(Challenge::decode(&words).unwrap_err().0.starts_with("the other node says: ä"));
+    }
 }
