@@ -58,12 +58,13 @@ impl Found {
         self.metas.back().map_or(self.base_term, |meta| meta.term)
     }
 
-    /// An entry, and its log index; the log may hold it already, or others behind it. `None`: others are missing in front of it.
+    /// An entry, and its log index; the log may hold it already, or others behind it. What was released may be missing in
+    /// front of the first one. `None`: others are missing in front of it.
     pub(super) fn push(&mut self, head: EntryHead, log_index: u64, data: &[u8]) -> Option<()> {
         if head.index <= self.base_index {
             *self = Self::begin(head.index - 1, 0);
         } else if head.index > self.last_index() + 1 {
-            if !self.metas.is_empty() || self.base_index != 0 {
+            if !self.metas.is_empty() {
                 return None;
             }
             *self = Self::begin(head.index - 1, 0);
@@ -80,8 +81,11 @@ impl Found {
         Some(())
     }
 
-    /// The log begins behind this entry from now on.
+    /// The log begins behind this entry from now on; further behind if what is found of it does.
     pub(super) fn cut(&mut self, index: u64, term: u64) {
+        if index < self.base_index && !self.metas.is_empty() {
+            return;
+        }
         let gone = index.saturating_sub(self.base_index).min(self.metas.len() as u64);
         for _ in 0..gone {
             if let Some(meta) = self.metas.pop_front() {

@@ -364,7 +364,9 @@ impl Group {
         u64::from(self.options.node)
     }
 
-    pub(super) fn is_sole_voter(&self) -> bool {
+    /// Whether this member alone decides.
+    #[must_use]
+    pub fn is_sole_voter(&self) -> bool {
         let members = &self.raw.store().members.state;
         members.voters == [self.me()] && members.voters_outgoing.is_empty()
     }
@@ -402,7 +404,6 @@ fn config(options: &GroupOptions, base: u64) -> Config {
         max_inflight_msgs: options.inflight_messages_max,
         check_quorum: true,
         pre_vote: true,
-        batch_append: true,
         max_committed_size_per_ready: 1 << 20,
         ..Config::default()
     }

@@ -213,19 +213,18 @@ enum Step {
 }
 
 fn single(node: u64, kind: ConfChangeType) -> ConfChangeSingle {
-    let mut single = ConfChangeSingle::default();
-    single.node_id = node;
+    let mut single = ConfChangeSingle { node_id: node, ..ConfChangeSingle::default() };
     single.set_change_type(kind);
     single
 }
 
 /// Several at once only through the state in which both sides agree; this leader ends that state.
 fn change(changes: Vec<ConfChangeSingle>) -> ConfChangeV2 {
-    let mut change = ConfChangeV2::default();
-    if changes.len() > 1 {
+    let several = changes.len() > 1;
+    let mut change = ConfChangeV2 { changes, ..ConfChangeV2::default() };
+    if several {
         change.set_transition(ConfChangeTransition::Explicit);
     }
-    change.changes = changes;
     change
 }
 

@@ -89,9 +89,8 @@ pub(super) struct Membership {
 
 impl Membership {
     pub(super) fn of_voters(voters: &[NodeId]) -> Self {
-        let mut state = ConfState::default();
-        state.voters = voters.iter().map(|node| u64::from(*node)).collect();
-        Self { index: 0, state }
+        let voters = voters.iter().map(|node| u64::from(*node)).collect();
+        Self { index: 0, state: ConfState { voters, ..ConfState::default() } }
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {

@@ -43,13 +43,11 @@ impl Stored {
     }
 
     pub(super) fn hard_state(&self) -> HardState {
-        let mut hard_state = HardState::default();
-        hard_state.term = self.state.term.max(self.found.last_term());
-        hard_state.vote = if hard_state.term == self.state.term { self.state.vote } else { 0 };
+        let term = self.state.term.max(self.found.last_term());
+        let vote = if term == self.state.term { self.state.vote } else { 0 };
         let applied = if self.restoring { 0 } else { self.applied };
-        hard_state.commit =
-            self.state.commit.max(applied).clamp(self.found.base_index, self.found.last_index());
-        hard_state
+        let commit = self.state.commit.max(applied).clamp(self.found.base_index, self.found.last_index());
+        HardState { term, vote, commit }
     }
 }
 
@@ -108,13 +106,10 @@ impl StoredBuilder {
     pub fn finish(self, applied: u64, restoring: bool) -> Result<Stored, StorageError> {
         let (shard, mut stored) = (self.shard, self.stored);
         let (first, last) = (stored.found.base_index, stored.found.last_index());
-        let has_state = stored.state_log_index != 0 || last == 0;
-        if !has_state {
-            return Err(StorageError::entry(
-                shard,
-                stored.next_log_index,
-                "entries without the group's state",
-            ));
+        if stored.state.base_index != first {
+            let reason =
+                format!("the log is to begin behind {}, but begins behind {first}", stored.state.base_index);
+            return Err(StorageError::entry(shard, stored.next_log_index, reason));
         }
         if !restoring && !(first..=last).contains(&applied) && !stored.is_empty() {
             let reason = format!("the store has entries up to {applied}, the log from {first} to {last}");

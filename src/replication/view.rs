@@ -26,9 +26,8 @@ impl View {
     }
 
     fn stub(&self, index: u64) -> Entry {
-        let mut entry = Entry::default();
-        entry.index = index;
-        entry.term = self.entries.term(index).unwrap_or(0);
+        let term = self.entries.term(index).unwrap_or(0);
+        let mut entry = Entry { index, term, ..Entry::default() };
         if self.entries.kind(index) == Kind::Members {
             entry.set_entry_type(EntryType::EntryConfChangeV2);
             entry.data = self.entries.change(index).map(|data| data.to_vec()).unwrap_or_default();

@@ -16,7 +16,7 @@ const HEAD: usize = 6;
 const ENTRY_HEAD: usize = 13;
 
 /// Data of entries smaller than this is copied out of a message, so that it does not keep all of the buffer it came in.
-const SLICED_BYTES_MIN: usize = 16 << 10;
+const SLICED_BYTES_MIN: usize = 64 << 10;
 
 /// A message that came in.
 #[derive(Debug)]
@@ -39,9 +39,13 @@ pub(super) fn encode(
     needs_copy: bool,
 ) -> Result<Option<Bytes>, StorageError> {
     let stubs = std::mem::take(&mut message.entries);
-    // The member has cut them off since: it is no leader any more.
-    if stubs.iter().any(|stub| entries.meta(stub.index).is_none_or(|meta| meta.term != stub.term)) {
-        return Ok(None);
+    let mut index = message.index;
+    for stub in &stubs {
+        index += 1;
+        // The member has cut them off since: it is no leader any more.
+        if stub.index != index || entries.meta(index).is_none_or(|meta| meta.term != stub.term) {
+            return Ok(None);
+        }
     }
     let data_bytes = stubs.last().map_or(0, |last| entries.bytes_between(stubs[0].index - 1, last.index));
     let length = message.encoded_len();
@@ -91,9 +95,8 @@ fn decode_entry(message: &mut Message, rest: &mut Bytes) -> Option<Bytes> {
     if rest.remaining() < ENTRY_HEAD {
         return None;
     }
-    let mut stub = Entry::default();
-    stub.index = message.index.checked_add(message.entries.len() as u64 + 1)?;
-    stub.term = rest.get_u64();
+    let index = message.index.checked_add(message.entries.len() as u64 + 1)?;
+    let mut stub = Entry { index, term: rest.get_u64(), ..Entry::default() };
     let kind = Kind::from_code(rest.get_u8())?;
     let length = usize::try_from(rest.get_u32()).ok().filter(|length| *length <= rest.remaining())?;
     let data = rest.split_to(length);

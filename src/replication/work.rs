@@ -25,7 +25,8 @@ pub struct Work {
     pub more: bool,
     /// The role, when it is another one. It holds for what is committed behind this work.
     pub role: Option<Role>,
-    /// Members that need a copy of everything. Named once, until `snapshot_done` or `snapshot_failed`.
+    /// Members that need a copy of everything. Named once, until `snapshot_done` or `snapshot_failed`. They may be needed for
+    /// the majority that makes this member a leader in its role: it copies what it has as a follower.
     pub wants_snapshot: Vec<NodeId>,
     /// The copy that was installed counts: up to this entry.
     pub installed: Option<u64>,
@@ -87,6 +88,7 @@ impl Group {
         if let Some(number) = number {
             self.refill_budget();
             self.raw.on_persist_ready(number);
+            self.advance_applied();
         }
     }
 
@@ -130,7 +132,7 @@ impl Group {
         let number = ready.number();
         self.raw.advance_append_async(ready);
         self.unsynced.push_back((number, kept_at));
-        for message in now {
+        for message in self.merge(now) {
             // Nothing of a term leaves before the term is kept.
             self.send(message, self.states.last(), out);
         }
@@ -231,6 +233,30 @@ impl Group {
         }
     }
 
+    /// Joins entries for the same member. (The crate can do that too, but gets it wrong for a member that it sets back.)
+    fn merge(&self, messages: Vec<Message>) -> Vec<Message> {
+        let entries = &self.raw.store().entries;
+        let mut merged: Vec<Message> = Vec::with_capacity(messages.len());
+        for mut message in messages {
+            let is_append = message.get_msg_type() == MessageType::MsgAppend;
+            let earlier = merged.iter_mut().rfind(|earlier| earlier.to == message.to).filter(|earlier| {
+                let last = earlier.index + earlier.entries.len() as u64;
+                let end = message.index + message.entries.len() as u64;
+                let fits = entries.bytes_between(earlier.index, end) <= self.options.message_bytes_max;
+                let are_both = is_append && earlier.get_msg_type() == MessageType::MsgAppend;
+                are_both && earlier.term == message.term && last == message.index && fits
+            });
+            match earlier {
+                Some(earlier) => {
+                    earlier.commit = earlier.commit.max(message.commit);
+                    earlier.entries.append(&mut message.entries);
+                }
+                None => merged.push(message),
+            }
+        }
+        merged
+    }
+
     fn release_held(&mut self, out: &mut Work) {
         while self.held.front().is_some_and(|(due, ..)| *due <= self.synced) {
             out.messages.extend(self.held.pop_front().map(|(_, to, bytes)| (to, bytes)));
@@ -247,13 +273,18 @@ impl Group {
                 self.change_members(entry);
             }
         }
+        self.advance_applied();
+        if !committed.is_empty() {
+            self.drive_members();
+        }
+    }
+
+    /// What is committed counts as applied for the `raft` crate as soon as changes of members are: the host applies later.
+    fn advance_applied(&mut self) {
         let log = &self.raw.raft.raft_log;
         let applied = self.ready.min(log.committed).min(log.persisted);
         if applied > log.applied {
             self.raw.advance_apply_to(applied);
-        }
-        if !committed.is_empty() {
-            self.drive_members();
         }
     }
 
@@ -331,7 +362,7 @@ impl Group {
 
     fn tell_copies(&mut self, out: &mut Work) {
         let wanting = self.raw.mut_store().wanting.take();
-        if self.is_leader() {
+        if self.raw.raft.state == StateRole::Leader {
             let nodes = wanting.into_iter().filter_map(|id| NodeId::try_from(id).ok());
             let now_ms = self.now_ms;
             out.wants_snapshot.extend(nodes.filter(|node| self.copies.begin(*node, now_ms)));

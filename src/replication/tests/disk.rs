@@ -46,6 +46,8 @@ impl Disk {
 
     pub(super) fn release(&self, below: u64) {
         let mut records = self.records();
+        // Whole segments only.
+        let below = below - below % 7;
         records.released = records.released.max(below);
         records.records.retain(|index, _| *index >= below);
     }
