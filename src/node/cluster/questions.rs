@@ -23,6 +23,8 @@ pub(crate) enum Question {
     Forget { node: String },
     /// That node is to lead the group.
     Transfer { group: GroupId, node: String },
+    /// A node is reached at other addresses than before: number, name and where.
+    Moved { node: NodeId, name: String, peer_address: String, client_address: String },
     /// Leads are to be evened out now.
     Rebalance,
     /// A node is to lead nothing (true), or its share again.

@@ -11,6 +11,7 @@
 //! - [`serving`]: serves queues of this node to others
 //! - [`snapshots`]: copies of queues for other nodes, out of the cold store and into it
 //! - [`checkpoint`]: keeps the log within its budget
+//! - [`manager`]: what those who run a cluster ask, and what makes it run by itself
 //! - [`peer`]: the links to other nodes
 //! - [`resources`]: watches memory and disk
 //!
@@ -22,6 +23,7 @@ pub(crate) mod cold;
 pub(crate) mod gateway;
 pub(crate) mod group;
 pub(crate) mod listener;
+pub(crate) mod manager;
 pub(crate) mod meta;
 pub(crate) mod peer;
 pub(crate) mod resources;

@@ -1,0 +1,135 @@
+//! What makes the cluster run by itself: the planner's steps, carried out by the node that leads the meta group.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::gathering::Reports;
+use super::{KnownNodes, Manager, World};
+use crate::broker::ids::META_GROUP;
+use crate::node::cluster::inputs::{GroupStatus, MemberStatus};
+use crate::node::cluster::planner::{Action, NodeView, View, Wish};
+use crate::node::cluster::questions::{Answer, Question};
+use crate::node::cluster::status::{GroupOverview, Member, merge_groups};
+
+/// How often to look when all is quiet, and when something is going on.
+const QUIET: Duration = Duration::from_secs(1);
+const BUSY: Duration = Duration::from_millis(200);
+
+impl<W: World> Manager<W> {
+    /// Runs until it is dropped.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let began = Instant::now();
+        let mut linked = KnownNodes::new();
+        let mut handed_over = BTreeMap::new();
+        loop {
+            self.keep_links(&mut linked);
+            let groups = self.world.groups().await;
+            self.go_on_draining(&groups, &mut handed_over);
+            let is_leader =
+                groups.iter().any(|group| group.group == META_GROUP && group.leader == self.own.node);
+            let is_busy = is_leader && self.drive(began).await;
+            let _ = timeout(if is_busy { BUSY } else { QUIET }, self.woken.notified()).await;
+        }
+    }
+
+    /// Links to all members, and to nobody else.
+    fn keep_links(&self, linked: &mut KnownNodes) {
+        let members = self.world.members();
+        if members.is_empty() || members == *linked {
+            return;
+        }
+        self.world.link(&members);
+        self.world.remember(self.known_members());
+        *linked = members;
+    }
+
+    /// One look at the cluster, and what follows from it. True when more will follow soon.
+    async fn drive(self: &Arc<Self>, began: Instant) -> bool {
+        let reports = self.reports().await;
+        let view = self.view(&reports);
+        let now_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let actions = self.planner().plan(now_ms, &view);
+        for action in &actions {
+            self.carry_out(action).await;
+        }
+        let is_catching_up = |group: &GroupStatus| group.members.iter().any(|member| !member.is_voter);
+        !actions.is_empty() || view.groups.iter().any(is_catching_up)
+    }
+
+    fn view(&self, reports: &Reports) -> View {
+        let nodes = self.world.members().into_iter().map(|(node, known)| {
+            let report = reports.get(&node);
+            let wish = match report {
+                _ if known.is_leaving => Wish::Leave,
+                Some(report) if report.is_draining => Wish::Drain,
+                _ => Wish::Share,
+            };
+            (node, NodeView { is_up: report.is_some(), wish })
+        });
+        let groups = merge_groups(self.own.groups, reports.values());
+        View { nodes: nodes.collect(), groups: groups.iter().map(status).collect() }
+    }
+
+    async fn carry_out(self: &Arc<Self>, action: &Action) {
+        match action.clone() {
+            Action::SetMembers { group, leader, voters, learners } => {
+                tracing::info!(group, ?voters, ?learners, "a group gets other members");
+                self.order(leader, Question::SetMembers { group, voters, learners }).await;
+            }
+            Action::Transfer { group, from, to } => {
+                tracing::debug!(group, from, to, "a group gets another leader");
+                self.order(from, Question::Lead { group, to }).await;
+            }
+            Action::Remove(node) => self.end_leave(node).await,
+        }
+    }
+
+    /// What does not arrive is asked for again by the planner.
+    async fn order(self: &Arc<Self>, node: u16, question: Question) {
+        let answer = if node == self.own.node {
+            self.obey(question).await
+        } else {
+            self.pass_on(node, &question).await
+        };
+        if let Err(refused) = answer.granted() {
+            tracing::debug!(node, reason = refused.reason, "an order was not carried out");
+        }
+    }
+
+    /// What concerns a group that this node leads.
+    pub(super) async fn obey(&self, question: Question) -> Answer {
+        match question {
+            Question::SetMembers { group, voters, learners } => {
+                if !self.world.set_members(group, voters, learners).await {
+                    return Answer::not_now(format!("{} does not lead group {group}", self.own.name));
+                }
+            }
+            Question::Lead { group, to } => self.world.transfer(group, to),
+            _ => {}
+        }
+        Answer::Done(String::new())
+    }
+}
+
+fn status(group: &GroupOverview) -> GroupStatus {
+    let member = |member: &Member| MemberStatus {
+        node: member.node,
+        is_voter: member.is_voter,
+        in_sync: member.is_in_sync,
+        lag_entries: member.lag_entries,
+        lag_bytes: member.lag_bytes,
+        gets_snapshot: member.gets_snapshot,
+    };
+    GroupStatus {
+        group: group.group,
+        leader: group.leader,
+        term: group.term,
+        commit: group.commit,
+        queues: group.queues,
+        members: group.members.iter().map(member).collect(),
+        ..GroupStatus::default()
+    }
+}
