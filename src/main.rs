@@ -1,5 +1,8 @@
 //! The `warren` command.
 
+mod cluster_command;
+mod cluster_table;
+
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,6 +29,8 @@ struct Arguments {
 enum Command {
     /// Runs a broker until it gets SIGTERM or SIGINT.
     Server(Server),
+    /// Asks the nodes of a cluster how they stand, and gives them orders.
+    Cluster(cluster_command::Cluster),
     /// Puts load on a broker, checks every message and reports what it cost.
     Perf(Box<warren_perf::Arguments>),
 }
@@ -56,6 +61,7 @@ struct Server {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Server(server) => run(server),
+        Command::Cluster(cluster) => order(cluster),
         Command::Perf(arguments) => {
             warren_perf::run(&arguments, &mut std::io::stdout()).map_err(|error| error.to_string())
         }
@@ -78,6 +84,17 @@ fn run(server: Server) -> Result<(), String> {
         .build()
         .map_err(|error| format!("cannot start threads: {error}"))?;
     runtime.block_on(serve(config, salvage))
+}
+
+fn order(cluster: cluster_command::Cluster) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start: {error}"))?;
+    let mut out = std::io::stdout();
+    let told = runtime.block_on(cluster_command::run(cluster, |line| say(&mut std::io::stderr(), line)))?;
+    say(&mut out, &told);
+    Ok(())
 }
 
 fn configure(server: Server) -> Result<Config, String> {

@@ -134,6 +134,7 @@ fn scripts_can_be_executed() {
         "scripts/bench",
         "scripts/behaviours",
         "scripts/conformance",
+        "scripts/cluster",
         ".ci/run",
     ] {
         let path = root().join(script);

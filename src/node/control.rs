@@ -8,7 +8,12 @@ use std::sync::Arc;
 
 use amq_protocol::types::FieldTable;
 
+use tokio::sync::oneshot;
+
 use super::auth;
+use super::cluster::inputs::ManagerInput;
+use super::cluster::questions::{Answer, Question, decode, encode};
+use super::cluster::status::ClusterStatus;
 use super::links::ShardInput;
 use super::shared::Shared;
 use crate::broker::policy::{Applied, Policy, PolicyScope, PolicySpec};
@@ -231,6 +236,27 @@ impl Control {
     /// When there is no such user.
     pub async fn delete_user(&self, name: &str) -> Result<(), ControlError> {
         self.change(Command::DeleteUser { name: name.to_owned() }).await.map(drop)
+    }
+
+    /// How the cluster stands, with its replicated queues if wanted; `None` for a node that is in none.
+    ///
+    /// # Errors
+    /// When the node is stopping.
+    pub async fn cluster_status(&self, queues: bool) -> Result<Option<ClusterStatus>, ControlError> {
+        let Some(cluster) = &self.shared.cluster else { return Ok(None) };
+        let (reply, answer) = oneshot::channel();
+        let question = encode(&Question::Status { queues });
+        cluster.manager.push(ManagerInput::Request(question.into(), reply));
+        let stopped = self.shared.stopped();
+        let answer = tokio::select! {
+            answer = answer => answer.ok(),
+            () = stopped => None,
+        };
+        match answer.and_then(|answer| decode(&answer)) {
+            Some(Answer::Status(status)) => Ok(Some(status)),
+            Some(Answer::Refused(refused)) => Err(ControlError::Invalid(refused.reason)),
+            _ => Err(ControlError::Stopping),
+        }
     }
 
     /// Makes a change, and waits until it is on disk and in force. Says whether something is new.

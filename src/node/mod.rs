@@ -33,5 +33,7 @@ mod start;
 mod tasks;
 mod unanswered;
 
+pub use cluster::orders::{ClusterOrder, ClusterReply, OrderTo, give_order, join_cluster};
+pub use cluster::status::{ClusterStatus, GroupOverview, Member, NodeStatus, QueueOverview};
 pub use control::{Control, ControlError, EffectivePolicy};
 pub use start::{Node, StartError};

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::forward::{Answers, Forward, Owner};
 use super::handle::{Cluster, ServingInput};
-use super::inputs::{GatewayInput, GroupInput};
+use super::inputs::{GatewayInput, GroupInput, ManagerInput};
 use super::peer::{LinkState, PeerMessage, SnapshotPiece};
 use crate::broker::ids::{GroupId, META_GROUP, NodeId};
 use crate::node::links::MetaInput;
@@ -52,7 +52,10 @@ impl Incoming for Dispatch {
             | PeerMessage::Snapshot(_)
             | PeerMessage::Propose(..)
             | PeerMessage::NotProposed(..) => shared.meta.push(MetaInput::Peer(from, message)),
-            PeerMessage::Ask(..) | PeerMessage::Answer(..) => {}
+            PeerMessage::Ask(number, question) => {
+                cluster.manager.push(ManagerInput::Ask(from, number, question));
+            }
+            PeerMessage::Answer(number, answer) => cluster.manager.push(ManagerInput::Answer(number, answer)),
         }
     }
 
@@ -66,10 +69,13 @@ impl Incoming for Dispatch {
         }
         cluster.serving.push(ServingInput::Link(node, state));
         shared.meta.push(MetaInput::Link(node, state));
+        cluster.manager.push(ManagerInput::Link(node, state));
     }
 
     fn request(&self, question: Bytes, reply: oneshot::Sender<Bytes>) {
-        drop((question, reply));
+        if let Some((_, cluster)) = self.tasks() {
+            cluster.manager.push(ManagerInput::Request(question, reply));
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 
 use super::forward::{Forward, Owner};
-use super::inputs::{GatewayInput, GroupInput};
+use super::inputs::{GatewayInput, GroupInput, ManagerInput};
 use super::members::Members;
 use super::peer::PeerMessage;
 use crate::broker::ids::{GroupId, NodeId, Placement};
@@ -34,6 +34,7 @@ pub(crate) struct Cluster {
     pub(crate) gateways: BTreeMap<Owner, Arc<Mailbox<GatewayInput>>>,
     /// Sessions of other nodes with this node's shards.
     pub(crate) serving: Arc<Mailbox<ServingInput>>,
+    pub(crate) manager: Arc<Mailbox<ManagerInput>>,
     /// Declarations are applied on this node up to this index of the meta group.
     meta_index: AtomicU64,
     members: ArcSwap<Members>,
@@ -62,6 +63,7 @@ impl Cluster {
             groups: (0..placement.groups).map(|_| Arc::new(Mailbox::new(mailbox_bytes))).collect(),
             gateways: owners.map(|owner| (owner, Arc::new(Mailbox::new(mailbox_bytes)))).collect(),
             serving: Arc::new(Mailbox::new(mailbox_bytes)),
+            manager: Arc::new(Mailbox::new(mailbox_bytes)),
             meta_index: AtomicU64::new(0),
             members: ArcSwap::default(),
         }

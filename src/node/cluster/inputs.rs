@@ -87,6 +87,20 @@ pub(crate) struct MemberStatus {
     pub(crate) gets_snapshot: bool,
 }
 
+/// What the manager (`tasks/manager`) is told.
+#[derive(Debug)]
+pub(crate) enum ManagerInput {
+    /// Another node asks, by a number of its own.
+    Ask(NodeId, u64, Bytes),
+    /// The answer to what was asked under this number.
+    Answer(u64, Bytes),
+    /// Somebody asks who is no node of the cluster: one that wants to join, or who runs it.
+    Request(Bytes, oneshot::Sender<Bytes>),
+    Link(NodeId, LinkState),
+    /// The node is to stop: what it leads is handed over first. Answers with how many groups it still leads.
+    Drain(oneshot::Sender<usize>),
+}
+
 /// What a gateway (`tasks/gateway`), the way of this node's clients to one owner, is told beside what its mailbox
 /// of [`crate::node::links::ShardInput`] brings.
 #[derive(Debug)]

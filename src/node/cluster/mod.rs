@@ -13,6 +13,7 @@
 //! - `session`: what an owner knows of those who ask it
 //! - `membership`, `formation`: who this node is in its cluster, and how it comes to be that
 //! - `questions`, `status`: what is asked about the cluster itself
+//! - `orders`: the same from the command line
 //! - `planner`: what is to be done so that every group has its members and every node its share
 
 pub(crate) mod dispatch;
@@ -24,6 +25,7 @@ pub(crate) mod inputs;
 pub(crate) mod members;
 pub(crate) mod membership;
 pub(crate) mod meta;
+pub(crate) mod orders;
 pub(crate) mod peer;
 pub(crate) mod planner;
 pub(crate) mod questions;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::inputs::{GroupStatus, MemberStatus};
-use crate::broker::ids::{GroupId, NodeId};
+use crate::broker::ids::{GroupId, META_GROUP, NodeId};
 
 /// How a cluster stands, as gathered by one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -14,6 +14,8 @@ pub struct ClusterStatus {
     pub cluster: String,
     /// The node that gathered this.
     pub asked: NodeId,
+    /// Copies that each group is to have with the nodes that there are.
+    pub copies: u16,
     /// All members.
     pub nodes: Vec<NodeStatus>,
     /// Group 0 orders declarations; the others own replicated queues.
@@ -103,6 +105,20 @@ pub(crate) struct NodeReport {
     pub(crate) own_queues: u64,
 }
 
+impl ClusterStatus {
+    /// Whether every node is up, and every group has a leader, all its copies, and none that lacks something.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let is_complete = |group: &GroupOverview| {
+            let voters = group.members.iter().filter(|member| member.is_voter).count();
+            let are_in = group.group == META_GROUP || voters == group.members.len();
+            let has_copies = voters >= usize::from(self.copies);
+            group.leader != 0 && are_in && has_copies && group.members.iter().all(|member| member.is_in_sync)
+        };
+        self.nodes.iter().all(|node| node.is_up) && self.groups.iter().all(is_complete)
+    }
+}
+
 impl GroupOverview {
     /// Members that have everything.
     pub fn in_sync(&self) -> impl Iterator<Item = NodeId> + '_ {
@@ -184,6 +200,37 @@ mod tests {
         let groups = merge_groups(3, reports.iter());
         let leaders: Vec<_> = groups.iter().map(|group| (group.group, group.leader, group.term)).collect();
         assert_eq!(leaders, [(0, 1, 3), (1, 2, 5), (2, 2, 6), (3, 0, 0)]);
+    }
+
+    #[test]
+    fn a_cluster_is_complete_when_nothing_lacks_anything() {
+        let member = |node| Member { node, is_voter: true, is_in_sync: true, ..Member::default() };
+        let group = |group| GroupOverview {
+            group,
+            leader: 1,
+            members: (1..=3).map(member).collect(),
+            ..GroupOverview::default()
+        };
+        let node = |node| NodeStatus { node, is_up: true, ..NodeStatus::default() };
+        let whole = ClusterStatus {
+            copies: 3,
+            nodes: (1..=3).map(node).collect(),
+            groups: vec![group(0), group(1)],
+            ..ClusterStatus::default()
+        };
+        assert!(whole.is_complete());
+        let lacks: [fn(&mut ClusterStatus); 5] = [
+            |status| status.nodes[2].is_up = false,
+            |status| status.groups[1].leader = 0,
+            |status| status.groups[1].members[2].is_in_sync = false,
+            |status| status.groups[1].members[2].is_voter = false,
+            |status| drop(status.groups[0].members.pop()),
+        ];
+        for lack in lacks {
+            let mut status = whole.clone();
+            lack(&mut status);
+            assert!(!status.is_complete(), "{status:?}");
+        }
     }
 
     #[test]

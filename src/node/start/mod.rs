@@ -139,6 +139,7 @@ impl Node {
     /// # Errors
     /// The failure that made the node stop.
     pub async fn stop(self) -> Result<(), String> {
+        self.drain().await;
         self.shared.begin_stop();
         self.say_goodbye().await;
         for shard in self.shared.own_shards() {

@@ -19,6 +19,8 @@ pub(super) struct Peering {
     pub(super) membership: Membership,
     pub(super) listener: TcpListener,
     pub(super) options: LinkOptions,
+    /// Where the node is reached.
+    pub(super) addresses: Addresses,
 }
 
 impl Peering {
@@ -43,8 +45,9 @@ impl Peering {
         let addresses =
             Addresses { peers: cluster.advertise(bound), clients: cluster.client_address(clients, bound) };
         let seeds = Seeds { options: &options, own: stranger(cluster.name(&config.node.name)) };
-        match form(config, data_dir, &addresses, &seeds).await {
-            Ok(Formed::Member(membership)) => Ok(Some(Self { membership, listener, options })),
+        let formed = form(config, data_dir, &addresses, &seeds).await;
+        match formed {
+            Ok(Formed::Member(membership)) => Ok(Some(Self { membership, listener, options, addresses })),
             Ok(Formed::Alone) => Ok(None),
             Err(error) => Err(StartError::Cluster(error.0)),
         }

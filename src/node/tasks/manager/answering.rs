@@ -31,7 +31,7 @@ impl<W: World> Manager<W> {
             order @ (Question::SetMembers { .. } | Question::Lead { .. }) => self.obey(order).await,
             Question::YouLeft => {
                 tracing::info!(cluster = self.own.cluster, "this node has left the cluster");
-                self.world.leave();
+                self.world.leave().await;
                 Answer::Done(String::new())
             }
             question @ (Question::Join(_)

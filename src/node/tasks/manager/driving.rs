@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use super::answering::Asker;
 use super::gathering::Reports;
-use super::{KnownNodes, Manager, World};
+use super::{KnownNodes, Manager, ManagerOptions, World};
 use crate::broker::ids::META_GROUP;
 use crate::node::cluster::inputs::{GroupStatus, MemberStatus};
 use crate::node::cluster::planner::{Action, NodeView, View, Wish};
@@ -17,6 +18,8 @@ use crate::node::cluster::status::{GroupOverview, Member, merge_groups};
 /// How often to look when all is quiet, and when something is going on.
 const QUIET: Duration = Duration::from_secs(1);
 const BUSY: Duration = Duration::from_millis(200);
+/// How often to look whether the others know where this node is reached.
+const TELL_AGAIN: Duration = Duration::from_secs(5);
 
 impl<W: World> Manager<W> {
     /// Runs until it is dropped.
@@ -24,8 +27,13 @@ impl<W: World> Manager<W> {
         let began = Instant::now();
         let mut linked = KnownNodes::new();
         let mut handed_over = BTreeMap::new();
+        let mut told = None;
         loop {
             self.keep_links(&mut linked);
+            if told.is_none_or(|at: Instant| at.elapsed() >= TELL_AGAIN) {
+                told = Some(Instant::now());
+                self.tell_address().await;
+            }
             let groups = self.world.groups().await;
             self.go_on_draining(&groups, &mut handed_over);
             let is_leader =
@@ -44,6 +52,32 @@ impl<W: World> Manager<W> {
         self.world.link(&members);
         self.world.remember(self.known_members());
         *linked = members;
+    }
+
+    /// The configuration may have other addresses than at the last start. Others may not find this node then, so it asks them.
+    async fn tell_address(self: &Arc<Self>) {
+        let members = self.world.members();
+        let Some(known) = members.get(&self.own.node) else { return };
+        let ManagerOptions { peer_address, client_address, .. } = &self.options;
+        let is_client_known = known.client_address.is_empty() || known.client_address == *client_address;
+        if known.peer_address == *peer_address && is_client_known {
+            return;
+        }
+        let question = Question::Moved {
+            node: self.own.node,
+            name: self.own.name.clone(),
+            peer_address: peer_address.clone(),
+            client_address: client_address.clone(),
+        };
+        if Box::pin(self.answer(Asker::Outside, question.clone())).await.granted().is_ok() {
+            return;
+        }
+        for (_, other) in members.iter().filter(|(node, _)| **node != self.own.node) {
+            if matches!(self.world.tell(&other.peer_address, &question).await, Ok(Answer::Done(_))) {
+                tracing::info!(address = peer_address, "the cluster knows where this node is reached now");
+                return;
+            }
+        }
     }
 
     /// One look at the cluster, and what follows from it. True when more will follow soon.

@@ -65,7 +65,10 @@ impl<W: World> Manager<W> {
         let groups = merge_groups(self.own.groups, reports.values());
         let count =
             |is: &dyn Fn(&GroupOverview) -> bool| groups.iter().filter(|group| is(group)).count() as u64;
-        let nodes = self.world.members().into_iter().map(|(node, known)| {
+        let members = self.world.members();
+        let staying = members.values().filter(|known| !known.is_leaving).count();
+        let copies = u16::try_from(staying.min(self.options.plan.replicas)).unwrap_or(u16::MAX);
+        let nodes = members.into_iter().map(|(node, known)| {
             let report = reports.get(&node);
             NodeStatus {
                 node,
@@ -83,6 +86,7 @@ impl<W: World> Manager<W> {
         ClusterStatus {
             cluster: self.own.cluster.clone(),
             asked: self.own.node,
+            copies,
             nodes: nodes.collect(),
             queues: if queues { self.world.replicated_queues() } else { Vec::new() },
             groups,

@@ -7,12 +7,16 @@
 //! - `gathering`: how all nodes stand
 //! - `driving`: the planner's steps, carried out
 //! - `draining`: giving up what this node leads
+//! - `service`: the task; `socket`: questions of this machine
 
 mod answering;
 mod draining;
 mod driving;
 mod gathering;
 mod membership;
+mod service;
+mod socket;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -24,6 +28,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+pub(crate) use service::run;
+pub(crate) use socket::file as socket_file;
+pub(crate) use surroundings::Surroundings;
 pub(crate) use world::{KnownNode, KnownNodes, World};
 
 use crate::broker::ids::{META_GROUP, NodeId};

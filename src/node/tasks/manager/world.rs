@@ -47,6 +47,9 @@ pub(crate) trait World: Send + Sync + 'static {
     fn transfer(&self, group: GroupId, to: NodeId);
     /// Asks another node.
     fn ask(&self, node: NodeId, question: &Question) -> impl Future<Output = Result<Answer, String>> + Send;
+    /// Asks whoever is at an address, without a link.
+    fn tell(&self, address: &str, question: &Question)
+    -> impl Future<Output = Result<Answer, String>> + Send;
     /// A node becomes a member; gives its number.
     fn add_member(
         &self,
@@ -58,5 +61,5 @@ pub(crate) trait World: Send + Sync + 'static {
     /// A node is a member no more.
     fn remove_member(&self, node: NodeId) -> impl Future<Output = Result<(), String>> + Send;
     /// This node is a member no more: that is noted, and it stops.
-    fn leave(&self);
+    fn leave(&self) -> impl Future<Output = ()> + Send;
 }
