@@ -2,6 +2,7 @@
 //!
 //! - `load`: from the files to what the tasks begin with
 //! - `peering`, `cluster`: becoming a node of a cluster, and being one
+//! - `stalls`: telling those who lead of a disk that does not answer
 //! - `tasks`: setting the tasks going
 //! - `failure`: what keeps a node from starting, and what ends it
 
@@ -9,6 +10,7 @@ mod cluster;
 mod failure;
 mod load;
 mod peering;
+mod stalls;
 mod tasks;
 
 use std::net::SocketAddr;
@@ -80,6 +82,7 @@ impl Node {
         let shared = Arc::new(Shared::new(config, clock, topology, placement, cluster));
         let failure = Failure::default();
         let log = start_log(log, &shared, &failure);
+        stalls::watch(&log, &shared)?;
         let cold = start_cold(cold, &shared, &failure)?;
         let node = Self { shared, address, log, cold, failure, joined, _directory: directory };
         node.start_tasks(queues, &indexes);

@@ -344,8 +344,11 @@ fn carry_out(
 ) -> Result<bool, StorageError> {
     match write {
         Write::Batch(batch, stored) => store.write(batch).map(|()| tell_stored(stored))?,
-        // Whoever asked may have gone.
-        Write::Checkpoint(applied, reply) => checkpoint(store, &applied).map(|()| drop(reply.send(())))?,
+        Write::Checkpoint(applied, reply) => {
+            checkpoint(store, &applied)?;
+            // Whoever asked may have gone.
+            let _ = reply.send(());
+        }
         Write::Behind(job) => job(store)?,
         Write::Snapshot(begin) => begin_snapshot(begin),
         Write::Stop => return Ok(false),

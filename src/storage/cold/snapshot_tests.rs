@@ -238,14 +238,14 @@ proptest! {
 
     #[test]
     fn no_bytes_of_a_peer_do_harm(
-        pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..4),
+        garbage in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..4),
         flipped in any::<(usize, u8)>(),
     ) {
         let dir = tempfile::tempdir().unwrap();
         let store = ColdStore::in_memory(Arc::default(), dir.path()).unwrap();
-        restore(&store, &pieces);
+        restore(&store, &garbage);
         put_queue(&store, 1, &[10, 400], 7);
-        let mut copied = super::snapshot_tests::pieces(store.snapshot(of(&[1])).unwrap());
+        let mut copied = pieces(store.snapshot(of(&[1])).unwrap());
         let at = flipped.0 % copied[0].len();
         copied[0][at] ^= flipped.1;
         restore(&store, &copied);

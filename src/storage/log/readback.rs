@@ -77,7 +77,10 @@ impl Readable {
 
     /// A segment begins, behind all others.
     pub(super) fn begin(&self, header: &Header) {
-        self.segments().push_back(Segment { number: header.number, seed: header.seed(), shards: Vec::new() });
+        let mut segments = self.segments();
+        let closed = segments.back_mut().into_iter().flat_map(|segment| &mut segment.shards);
+        closed.for_each(|(_, places)| places.offsets.shrink_to_fit());
+        segments.push_back(Segment { number: header.number, seed: header.seed(), shards: Vec::new() });
     }
 
     /// These records can be read from now on, but for those of segments that are forgotten.
