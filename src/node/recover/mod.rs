@@ -1,5 +1,7 @@
 //! What was on disk: the rows and chunks of the cold store, and what the log has beyond them.
 
+mod groups;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -7,13 +9,15 @@ use bytes::Bytes;
 
 use super::replay::{Queues, Replayed, replay};
 use super::tasks::shard::record;
-use crate::broker::ids::{Placement, QueueId};
+use crate::broker::ids::{GroupId, Home, Placement, QueueId};
 use crate::broker::queue::{ChunkWrite, Pressure, Queue};
 use crate::broker::topology::{Change, QueueEntry, Row, Topology};
 use crate::config::Config;
 use crate::storage::{ColdBatch, ColdStore, DirectoryLock, Entry, Log, LogOptions, LogWriter, StorageError};
 
 use super::shared::{META_SHARD, TRANSACTIONS_SHARD};
+use groups::Groups;
+pub(super) use groups::RecoveredGroup;
 
 /// A node's state as it was.
 pub(super) struct Recovered {
@@ -22,8 +26,10 @@ pub(super) struct Recovered {
     pub(super) cluster_rows: Vec<Row>,
     pub(super) queues: Vec<(Arc<QueueEntry>, Queue)>,
     pub(super) log: LogWriter,
-    /// The last index of each shard of the log.
+    /// The last index of each shard of the log, but for those of groups.
     pub(super) indexes: BTreeMap<u16, u64>,
+    /// Groups that this node has, or had, a part in. Their queues are not among those above.
+    pub(super) groups: BTreeMap<GroupId, RecoveredGroup>,
 }
 
 /// Brings everything back.
@@ -68,6 +74,7 @@ struct Replay<'a> {
     clean: BTreeMap<u16, bool>,
     found: HashMap<u64, Found>,
     queue_rows: HashMap<u64, Box<[u8]>>,
+    groups: Groups,
 }
 
 impl<'a> Replay<'a> {
@@ -90,10 +97,14 @@ impl<'a> Replay<'a> {
             clean: BTreeMap::new(),
             found: HashMap::new(),
             queue_rows: cold.queues().collect::<Result<_, _>>()?,
+            groups: Groups::default(),
         })
     }
 
     fn entry(&mut self, entry: Entry<'_>) -> Result<(), StorageError> {
+        if Groups::has(entry.shard) {
+            return self.groups.add(&entry);
+        }
         let index = self.indexes.entry(entry.shard).or_default();
         *index = (*index).max(entry.index);
         if ![META_SHARD, TRANSACTIONS_SHARD].contains(&entry.shard) {
@@ -186,16 +197,29 @@ impl<'a> Replay<'a> {
         let rows: Vec<_> = rows;
         let topology = Topology::restore(placement, rows.into_iter())
             .map_err(|error| damaged_topology(&error.to_string()))?;
-        let queues = self.finish_queues(&topology)?;
+        let groups = std::mem::take(&mut self.groups).finish(self.cold, &cluster_rows)?;
+        let has_begun = |home| match home {
+            Home::Group(group) => groups.get(&group).is_some_and(|group| !group.stored.is_empty()),
+            Home::Node(_) => false,
+        };
+        let queues = self.finish_queues(&topology, &has_begun)?;
         self.delete_orphans(&topology);
         self.cold.write(std::mem::take(&mut self.batch))?;
-        Ok(Recovered { topology, cluster_rows, queues, log, indexes: self.indexes })
+        Ok(Recovered { topology, cluster_rows, queues, log, indexes: self.indexes, groups })
     }
 
-    fn finish_queues(&mut self, topology: &Topology) -> Result<Vec<(Arc<QueueEntry>, Queue)>, StorageError> {
+    /// Queues of groups that have begun (`is_elsewhere`) are those groups' business.
+    fn finish_queues(
+        &mut self,
+        topology: &Topology,
+        is_elsewhere: &dyn Fn(Home) -> bool,
+    ) -> Result<Vec<(Arc<QueueEntry>, Queue)>, StorageError> {
         let clean = !self.clean.is_empty() && self.clean.values().all(|clean| *clean);
         let mut queues = Vec::new();
         for entry in topology.all_queues() {
+            if is_elsewhere(entry.home) {
+                continue;
+            }
             let id = entry.id.0;
             let mut found = match self.found.remove(&id) {
                 Some(found) => found,

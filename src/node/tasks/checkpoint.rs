@@ -6,8 +6,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::cold::CheckpointLink;
+use crate::node::cluster::inputs::GroupInput;
 use crate::node::links::{MetaInput, ShardInput, TransactionInput};
 use crate::node::shared::{META_SHARD, Shared, TRANSACTIONS_SHARD};
+use crate::replication::shard_of;
 use crate::storage::{LogHandle, Synced};
 
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -52,8 +54,23 @@ pub(crate) async fn checkpoint(
         let Ok(index) = answer.await else { return false };
         applied.push((number, index));
     }
+    let groups = shared.cluster.as_ref().map_or(&[][..], |cluster| &cluster.groups);
+    for group in groups {
+        let (reply, answer) = oneshot::channel();
+        group.push(GroupInput::Checkpoint(reply));
+        // What is needed of its log is known when all is flushed.
+        if answer.await.is_err() {
+            return false;
+        }
+    }
     if !cold.flush(applied.clone()).await {
         return false;
+    }
+    for (number, group) in (1..).zip(groups) {
+        let (reply, answer) = oneshot::channel();
+        group.push(GroupInput::Flushed(reply));
+        let Ok(index) = answer.await else { return false };
+        applied.push((shard_of(number), index));
     }
     let synced: Vec<_> = applied.into_iter().map(|(shard, index)| Synced { shard, index }).collect();
     let log = log.clone();
