@@ -276,6 +276,7 @@ impl MetaGroup {
     pub(super) fn copies_are_over(&mut self) {
         for (to, Outgoing { number, .. }) in std::mem::take(&mut self.copies.outgoing) {
             self.send_piece(to, SnapshotPiece::Failed { group: META_GROUP, number });
+            self.group.snapshot_failed(to);
         }
     }
 
