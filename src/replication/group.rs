@@ -245,7 +245,7 @@ impl Group {
     /// # Errors
     /// As for [`propose`](Self::propose).
     pub fn can_propose(&self) -> Result<(), Refused> {
-        if !self.is_leader() || self.raw.raft.state != StateRole::Leader {
+        if !self.leads() {
             Err(Refused::NotLeader)
         } else if self.raw.raft.lead_transferee.is_some() {
             Err(Refused::Transferring)
@@ -274,6 +274,12 @@ impl Group {
     #[must_use]
     pub fn is_leader(&self) -> bool {
         matches!(self.role, Role::Leader { .. })
+    }
+
+    /// It leads in its role, and has not lost that since it was told so.
+    pub(super) fn leads(&self) -> bool {
+        let raft = &self.raw.raft;
+        raft.state == StateRole::Leader && self.role == Role::Leader { term: raft.term }
     }
 
     /// Who leads, as far as this member knows; 0: nobody.
@@ -322,12 +328,14 @@ impl Group {
     /// [`work`](Self::work) and before its messages are sent: it may end early.
     #[must_use]
     pub fn lease_until_ms(&self, now_ms: u64) -> u64 {
-        let transfers = self.raw.raft.lead_transferee.is_some() || self.relinquished == self.term();
-        if !self.is_leader() || self.raw.raft.state != StateRole::Leader || transfers || self.stalled {
+        if !self.leads() || self.raw.raft.lead_transferee.is_some() || self.stalled {
             return 0;
         }
         if self.is_sole_voter() {
             return u64::MAX;
+        }
+        if self.relinquished == self.term() {
+            return 0;
         }
         // A tick less: the first one may come right behind the heartbeat; a tenth less: clocks differ.
         let length_ms = (self.options.election_ms() - self.options.tick_ms) * 9 / 10;

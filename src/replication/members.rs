@@ -70,7 +70,7 @@ impl Group {
     /// How far the members have come, in order; empty when this member does not lead.
     #[must_use]
     pub fn member_progress(&self) -> Vec<MemberProgress> {
-        if !self.is_leader() {
+        if !self.leads() {
             return Vec::new();
         }
         let mut all: Vec<_> =
@@ -106,7 +106,7 @@ impl Group {
     /// # Errors
     /// When this member does not lead, or nobody would be left to vote.
     pub fn set_members(&mut self, voters: &[NodeId], learners: &[NodeId]) -> Result<bool, Refused> {
-        if !self.is_leader() {
+        if !self.leads() {
             return Err(Refused::NotLeader);
         }
         let voters: BTreeSet<_> = voters.iter().map(|node| u64::from(*node)).collect();
@@ -123,7 +123,7 @@ impl Group {
     /// The next step of a change.
     pub(super) fn drive_members(&mut self) {
         let raft = &self.raw.raft;
-        if !self.is_leader() || raft.lead_transferee.is_some() || raft.has_pending_conf() {
+        if !self.leads() || raft.lead_transferee.is_some() || raft.has_pending_conf() {
             return;
         }
         let state = &self.raw.store().members.state;

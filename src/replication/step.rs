@@ -47,13 +47,14 @@ impl Group {
 
     /// A member that was told to take over and did not may still do so when the message reaches it: a new term makes that void.
     fn end_transfer(&mut self) {
-        let raft = &mut self.raw.raft;
+        let raft = &self.raw.raft;
         let is_over = raft.state == StateRole::Leader && raft.lead_transferee.is_none();
-        if !is_over || (self.relinquished != raft.term && !self.stalled) {
+        // Alone it gives the vote that the other would need itself.
+        if !is_over || self.is_sole_voter() || (self.relinquished != raft.term && !self.stalled) {
             return;
         }
         let (term, me) = (raft.term, raft.id);
-        raft.become_follower(term, 0);
+        self.raw.raft.become_follower(term, 0);
         if !self.stalled {
             let mut message = Message::default();
             message.set_msg_type(MessageType::MsgTimeoutNow);
@@ -159,12 +160,9 @@ impl Group {
             return;
         }
         let Some(progress) = self.raw.raft.mut_prs().get_mut(message.from) else { return };
-        if progress.state == ProgressState::Probe
-            && message.commit >= progress.next_idx
-            && message.commit <= last
-        {
+        if message.commit >= progress.next_idx && message.commit <= last {
+            progress.become_probe();
             progress.next_idx = message.commit + 1;
-            progress.resume();
         }
     }
 
@@ -234,7 +232,7 @@ impl Group {
     /// # Errors
     /// When this member does not lead, or the other is no voter.
     pub fn transfer(&mut self, to: NodeId) -> Result<(), Refused> {
-        if !self.is_leader() {
+        if !self.leads() {
             return Err(Refused::NotLeader);
         }
         let is_voter = self.raw.store().members.state.voters.contains(&u64::from(to));
