@@ -17,7 +17,7 @@
 //! 2. What is appended for a change of members has the commit index known then in front of it.
 //! 3. A node that answered a leader's heartbeat votes for nobody else for the length of the lease, also not behind a restart.
 //! 4. A leader that told another member to take over at once claims no lease in that term any more.
-//! 5. A member that is being replaced by a copy neither votes, nor campaigns, nor acknowledges.
+//! 5. A member that is being replaced by a copy neither campaigns nor acknowledges.
 
 mod entries;
 mod group;

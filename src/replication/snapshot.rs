@@ -112,8 +112,16 @@ impl Group {
         }
     }
 
+    /// Whether a copy that stands for entries up to `index` brings anything. One that does not must not begin to be taken in: it
+    /// would make this member useless for a while. It counts as done.
+    #[must_use]
+    pub fn wants_copy(&self, index: u64) -> bool {
+        self.restoring || index > self.handed
+    }
+
     /// What this node has of the group is about to be replaced by a copy. The host has noted that durably: until
-    /// [`restored`](Self::restored), also across restarts, this member neither votes nor acknowledges anything.
+    /// [`restored`](Self::restored), also across restarts, this member neither stands for election nor acknowledges anything. It
+    /// does vote: a leader may need its vote to be one, and be the only one to have a copy.
     ///
     /// # Errors
     /// When it leads.

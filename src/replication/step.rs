@@ -126,7 +126,8 @@ impl Group {
         match message.get_msg_type() {
             MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {
                 let is_transfer = message.context == CAMPAIGN_TRANSFER;
-                !self.restoring && !self.stalled && (is_transfer || self.promise.allows(from, self.now_ms))
+                // Its log is whole while a copy comes in, so it can tell whether the candidate has everything.
+                !self.stalled && (is_transfer || self.promise.allows(from, self.now_ms))
             }
             MessageType::MsgTimeoutNow => !self.restoring && !self.stalled && self.may_campaign(),
             MessageType::MsgAppend => !self.restoring && self.agrees(message),

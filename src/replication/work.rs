@@ -214,7 +214,13 @@ impl Group {
 
     fn send(&mut self, mut message: Message, due: u64, out: &mut Work) {
         let kind = message.get_msg_type();
-        if self.restoring && kind != MessageType::MsgHeartbeatResponse {
+        let is_restorers = matches!(
+            kind,
+            MessageType::MsgHeartbeatResponse
+                | MessageType::MsgRequestVoteResponse
+                | MessageType::MsgRequestPreVoteResponse
+        );
+        if self.restoring && !is_restorers {
             return;
         }
         match kind {

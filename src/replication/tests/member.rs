@@ -259,7 +259,7 @@ impl Member {
         content: BTreeMap<u64, Said>,
     ) -> bool {
         let Some(group) = self.group.as_mut() else { return false };
-        if group.restore_begins().is_err() {
+        if !group.wants_copy(meta.index) || group.restore_begins().is_err() {
             return false;
         }
         self.store = Store { restoring: true, ..Store::default() };
