@@ -38,6 +38,8 @@ impl Group {
     fn tick_once(&mut self) {
         let leads = self.raw.raft.state == StateRole::Leader;
         if !leads && (self.restoring || self.stalled || !self.may_campaign()) {
+            // The silence of the leader counts for its vote, not for standing itself.
+            self.raw.raft.election_elapsed += 1;
             return;
         }
         self.raw.tick();
