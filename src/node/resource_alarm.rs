@@ -113,6 +113,20 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_majority_is_told_of_until_nobody_misses_one() {
+        let alarms = ResourceAlarms::default();
+        assert!(!alarms.count_majority(true) && !alarms.count_majority(true));
+        alarms.set(Resource::Memory, true);
+        let reason = "the cluster has no majority for queues of this node's publishers";
+        assert_eq!(alarms.reason(), Some(reason));
+        assert!(!alarms.count_majority(false));
+        assert_eq!(alarms.reason(), Some(reason), "another one misses it");
+        assert!(!alarms.count_majority(false));
+        assert_eq!(alarms.reason(), Some("low on memory"));
+        assert!(alarms.set(Resource::Memory, false));
+    }
+
+    #[test]
     fn an_alarm_does_not_flutter_at_its_limit() {
         assert_eq!([1600, 1601].map(|used| is_over(false, used, 1600)), [false, true]);
         assert_eq!([1500, 1501].map(|used| is_over(true, used, 1600)), [false, true]);

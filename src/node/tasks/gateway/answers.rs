@@ -6,7 +6,7 @@ use super::window::{Kept, Wait};
 use crate::broker::arguments::object_text;
 use crate::broker::ids::QueueId;
 use crate::broker::queue::{Delivery, GetReply};
-use crate::node::cluster::forward::{Answer, Answers, Reply, Request, Settle};
+use crate::node::cluster::forward::{Answer, Answers, Reply, Settle};
 use crate::node::links::{ClientInput, Waiter};
 use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
@@ -105,8 +105,7 @@ impl Gateway {
                 }
                 let is_taken = taken.is_ok();
                 if asker.send(taken).is_err() && is_taken {
-                    self.end(queue, Request::Cancel(id), Wait::Nobody);
-                    self.consumers.remove(id);
+                    self.cancel(queue, id, Wait::Nobody);
                 }
             }
             (Wait::Back(id), Reply::Consume(Err(_))) => {

@@ -34,8 +34,7 @@ impl Gateway {
                 self.end(queue, Request::Suspend(consumer), Wait::Unit(reply));
             }
             ShardInput::Cancel(queue, consumer, reply) => {
-                self.end(queue, Request::Cancel(consumer), Wait::Unit(reply));
-                self.consumers.remove(consumer);
+                self.cancel(queue, consumer, Wait::Unit(reply));
             }
             ShardInput::Get(queue, no_ack, reply) => {
                 // What is acknowledged only when it is here cannot be lost on its way.
@@ -105,8 +104,7 @@ impl Gateway {
                 self.settle(queue, (consumer, Settle::Reject, ranges), commit);
             }
             Command::Cancel(consumer) => {
-                self.end(queue, Request::Cancel(consumer), Wait::Nobody);
-                self.consumers.remove(consumer);
+                self.cancel(queue, consumer, Wait::Nobody);
             }
             Command::Credit(consumer, bytes) => {
                 self.consumers.credit(consumer, bytes);
@@ -134,8 +132,19 @@ impl Gateway {
         self.settle(queue, (GETTER, how, vec![(seq, 1)]), None);
     }
 
+    pub(super) fn cancel(&mut self, queue: QueueId, consumer: ConsumerId, wait: Wait) {
+        self.end(queue, Request::Cancel(consumer), wait);
+        let attached = self.consumers.remove(consumer);
+        if !self.is_connected && attached.is_some_and(|attached| attached.state == State::Asked) {
+            // It ended before it began.
+            let begins =
+                |kept: &Kept| matches!(&kept.item.request, Request::Consume(begun) if begun.id == consumer);
+            self.window.take_if(begins).into_iter().for_each(|kept| self.fail(kept));
+        }
+    }
+
     /// A consumer gets nothing more. An owner that cannot be asked hears of it by not being told of the consumer.
-    pub(super) fn end(&mut self, queue: QueueId, request: Request, wait: Wait) {
+    fn end(&mut self, queue: QueueId, request: Request, wait: Wait) {
         let kept = Kept::new(queue, request, wait);
         if self.is_connected {
             self.window.push(kept);
@@ -160,8 +169,6 @@ impl Gateway {
             Request::Credit(..) | Request::Nothing | Request::Resume(_) => {}
             Request::Suspend(_) | Request::Cancel(_) => self.fail(kept),
             Request::Consume(_) if matches!(kept.wait, Wait::Back(_)) => {}
-            // It ended before it began.
-            Request::Consume(consumer) if self.consumers.get_mut(consumer.id).is_none() => self.fail(kept),
             _ => self.window.push(kept),
         }
     }
