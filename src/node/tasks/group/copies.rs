@@ -65,17 +65,21 @@ impl Copies {
         !self.wanted.is_empty()
     }
 
-    /// A lead is over.
-    pub(super) fn stop_sending(&mut self) {
+    /// Somebody else leads.
+    fn stop_sending(&mut self) {
         self.wanted.clear();
         self.sent.clear();
     }
 }
 
 impl GroupTask {
-    /// Takes in what the group's work says of copies.
+    /// Takes in what the group's work says of copies. The majority that makes this node lead may need one: it is sent of what
+    /// the replica has then.
     pub(super) fn note_copies(&mut self, work: &mut Work) {
         self.copies.wanted.append(&mut work.wants_snapshot);
+        if self.group.leader() != self.node {
+            self.copies.stop_sending();
+        }
         if work.installed.take().is_some() {
             let number = self.copies.received.as_ref().map_or(0, |received| received.number);
             let mailbox = std::sync::Arc::clone(&self.mailbox);
@@ -92,11 +96,7 @@ impl GroupTask {
 
     /// The store has everything up to this row: copies of that may be sent.
     pub(super) fn begin_copies(&mut self, row: &GroupRow) {
-        let wanted = std::mem::take(&mut self.copies.wanted);
-        if !matches!(self.stage, Stage::Leader(_)) {
-            return;
-        }
-        for to in wanted {
+        for to in std::mem::take(&mut self.copies.wanted) {
             match self.group.snapshot_meta(row.applied) {
                 Some(meta) => self.begin_copy(to, meta),
                 None => self.group.snapshot_failed(to),

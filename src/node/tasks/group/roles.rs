@@ -56,7 +56,6 @@ impl GroupTask {
         leader.end(&mut self.out);
         self.tell_answers();
         self.checkpoints.are_over();
-        self.copies.stop_sending();
         self.tell_leader((0, self.group.term()));
         self.read_store();
     }
@@ -102,11 +101,17 @@ impl GroupTask {
             let entry = self.entries.get(id);
             entry.map(|entry| queue.set_options(crate::node::tasks::shard::options_of(entry))).is_some()
         });
+        if row.applied + 1 < self.group.first_index() && self.group.first_index() > FIRST_INDEX {
+            return self.fail(&missing(self.number, row.applied));
+        }
         self.group.rewind(row.applied);
         let replica = Replica::new(row, queues, links(&self.cold), self.shared.share_bytes());
         self.stage = Stage::Replica(Box::new(replica));
     }
 }
+
+/// The first entry that a group's log has when it begins: what the members have at this moment needs none.
+const FIRST_INDEX: u64 = 2;
 
 type Found = (GroupRow, Vec<(QueueId, crate::broker::queue::Queue)>);
 
@@ -124,6 +129,11 @@ fn read(store: &ColdStore, group: u16, queues: &[QueueId]) -> Result<Found, Stor
         found.push((*id, restore_queue(store, id.0, row.as_deref())?));
     }
     Ok((row, found))
+}
+
+fn missing(group: u16, applied: u64) -> StorageError {
+    let reason = format!("group {group}: the entries behind {applied} are in neither store nor log");
+    StorageError::Cold { action: "read", reason }
 }
 
 fn damaged(group: u16) -> StorageError {
