@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::membership::{KnownMember, Membership, MembershipError};
 use super::questions::{Answer, Joined, Newcomer, Question, decode, encode};
@@ -176,7 +176,9 @@ impl<S: AskSeed> Forming<'_, S> {
         let until = Instant::now() + LOOK_FOR;
         loop {
             for seed in self.others() {
-                if let Ok(Answer::Who(Some(_))) = self.ask(seed, &Question::Who).await {
+                // One that is itself looking does not answer.
+                let answer = timeout(ASK_EVERY, self.ask(seed, &Question::Who)).await;
+                if let Ok(Ok(Answer::Who(Some(_)))) = answer {
                     return Some(seed);
                 }
             }

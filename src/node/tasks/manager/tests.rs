@@ -157,10 +157,15 @@ struct Cluster {
 impl Cluster {
     fn founded() -> Self {
         let groups = vec![(1, BTreeSet::from([1]), BTreeSet::new()); usize::from(GROUPS) + 1];
-        let cluster =
-            Self { fake: Arc::new(Mutex::new(Fake { groups, ..Fake::default() })), managers: Vec::new() };
-        let mut cluster = cluster;
-        cluster.fake().members.insert(1, KnownNode { name: "node1".to_owned(), ..KnownNode::default() });
+        let fake = Arc::new(Mutex::new(Fake { groups, ..Fake::default() }));
+        let mut cluster = Self { fake, managers: Vec::new() };
+        let founder = KnownNode {
+            name: "node1".to_owned(),
+            peer_address: "node1:35672".to_owned(),
+            client_address: "node1:5672".to_owned(),
+            is_leaving: false,
+        };
+        cluster.fake().members.insert(1, founder);
         cluster.fake().next = 1;
         cluster.start(1);
         cluster
@@ -190,8 +195,8 @@ impl Cluster {
         };
         let options = ManagerOptions {
             plan: PlanOptions { replicas: 3, moves_per_second: 2, changes_max: 4 },
-            peer_address: String::new(),
-            client_address: String::new(),
+            peer_address: format!("node{node}:35672"),
+            client_address: format!("node{node}:5672"),
             drain: Duration::from_secs(5),
         };
         let manager = Manager::new(FakeWorld { node, fake: Arc::clone(&self.fake) }, own, options);
@@ -302,6 +307,14 @@ async fn a_node_with_an_empty_disk_takes_the_place_of_itself() {
     cluster.settle().await;
     assert_eq!(cluster.fake().members.keys().copied().collect::<Vec<_>>(), [1, 2, 4]);
     assert_eq!((cluster.copies(3), cluster.copies(4)), (0, 9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_reached_elsewhere_says_so() {
+    let cluster = Cluster::of(2).await;
+    cluster.fake().members.get_mut(&2).unwrap().peer_address = "an.earlier.one:35672".to_owned();
+    cluster.settle().await;
+    assert_eq!(cluster.fake().members[&2].peer_address, "node2:35672");
 }
 
 #[tokio::test(start_paused = true)]
