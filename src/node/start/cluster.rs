@@ -1,5 +1,6 @@
 //! Being a node of a cluster: links to the others, and the tasks that a node by itself does not have.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,8 +8,10 @@ use tokio::sync::oneshot;
 
 use super::Node;
 use super::failure::StartError;
+use super::founding;
 use super::peering::Peering;
-use crate::broker::ids::{NODES_MAX, Placement};
+use crate::broker::ids::{GroupId, Home, META_GROUP, NODES_MAX, Placement};
+use crate::broker::topology::QueueEntry;
 use crate::config::Config;
 use crate::node::cluster::dispatch::Dispatch;
 use crate::node::cluster::formation::Addresses;
@@ -16,11 +19,58 @@ use crate::node::cluster::handle::Cluster;
 use crate::node::cluster::handshake::Identity;
 use crate::node::cluster::inputs::ManagerInput;
 use crate::node::cluster::membership::Membership;
+use crate::node::cluster::meta::MetaState;
 use crate::node::cluster::planner::PlanOptions;
+use crate::node::recover::{Recovered, RecoveredGroup};
 use crate::node::tasks::gateway::Gateway;
+use crate::node::tasks::group::{self, GroupTask};
 use crate::node::tasks::manager::{self, ManagerOptions, Surroundings};
+use crate::node::tasks::meta::{self, group::MetaGroup};
 use crate::node::tasks::peer::{LinkOptions, PeerLinks};
 use crate::node::tasks::serving::Serving;
+use crate::replication::{GroupOptions, Stored};
+use crate::storage::{ColdStore, StorageError};
+
+/// What a restart found of the groups.
+#[derive(Default)]
+pub(super) struct Groups {
+    recovered: BTreeMap<GroupId, RecoveredGroup>,
+    state: MetaState,
+    /// They begin with this start.
+    pub(super) is_founded: bool,
+}
+
+impl Groups {
+    /// What a restart found; with what this node has, when it founds its cluster. Nothing for a node by itself.
+    ///
+    /// # Errors
+    /// When the cold store fails, or is damaged.
+    pub(super) fn begin(
+        cold: &ColdStore,
+        recovered: &mut Recovered,
+        member: Option<&(Membership, Addresses)>,
+        now_ms: u64,
+    ) -> Result<Self, StartError> {
+        let Some((membership, addresses)) = member else { return Ok(Self::default()) };
+        let is_founded = founding::is_to_found(membership, recovered);
+        let state = if is_founded {
+            founding::found_groups(cold, recovered, membership, now_ms)?;
+            founding::first_state(membership, addresses)
+        } else {
+            MetaState::restore(recovered.cluster_rows.iter()).map_err(|error| {
+                StartError::Cluster(format!(
+                    "what the data directory tells of the cluster is damaged: {error}"
+                ))
+            })?
+        };
+        Ok(Self { recovered: std::mem::take(&mut recovered.groups), state, is_founded })
+    }
+
+    fn take(&mut self, group: GroupId) -> RecoveredGroup {
+        let nothing = RecoveredGroup { stored: Stored::default(), meta_index: 0 };
+        self.recovered.remove(&group).unwrap_or(nothing)
+    }
+}
 
 /// What a node has of its cluster.
 pub(super) struct Joined {
@@ -53,8 +103,13 @@ impl Joined {
 
 impl Node {
     /// Sets the tasks going that have to do with other nodes, then links them.
-    pub(super) fn start_cluster(&self) {
-        let Some(joined) = &self.joined else { return };
+    ///
+    /// # Errors
+    /// When what a group left on the disk makes no sense.
+    pub(super) fn start_cluster(&self, groups: Groups, meta_index: u64) -> Result<(), StartError> {
+        let Some(joined) = &self.joined else { return Ok(()) };
+        self.shared.number_as(joined.membership.node, joined.membership.run);
+        self.start_groups(joined, groups, meta_index)?;
         for gateway in joined.cluster.gateways.keys().filter_map(|owner| Gateway::new(&self.shared, *owner)) {
             self.supervise("gateway", gateway.run());
         }
@@ -66,6 +121,67 @@ impl Node {
         for member in &joined.membership.members {
             joined.links.set_node(member.node, &member.address);
         }
+        Ok(())
+    }
+
+    fn start_groups(&self, joined: &Joined, mut groups: Groups, meta_index: u64) -> Result<(), StartError> {
+        let now_ms = self.shared.clock.now_ms();
+        let meta = MetaGroup::new(
+            meta::group::Start {
+                shared: Arc::clone(&self.shared),
+                cluster: Arc::clone(&joined.cluster),
+                options: self.group_options(joined, META_GROUP),
+                stored: groups.take(META_GROUP).stored,
+                log: Arc::new(self.log.clone()),
+                cold: self.cold.link(Arc::clone(&self.shared.shards[0])),
+                state: std::mem::take(&mut groups.state),
+                is_founded: groups.is_founded,
+                run: joined.membership.run,
+                index: meta_index,
+                on_failure: self.on_failure(),
+            },
+            now_ms,
+        )?;
+        for group in 1..=joined.membership.groups {
+            let recovered = groups.take(group);
+            let start = group::Start {
+                shared: Arc::clone(&self.shared),
+                cluster: Arc::clone(&joined.cluster),
+                options: self.group_options(joined, group),
+                stored: recovered.stored,
+                log: Arc::new(self.log.clone()),
+                cold: self.cold.link(Arc::clone(&self.shared.shards[0])),
+                queues: self.queues_of(group),
+                meta_index: recovered.meta_index,
+                on_failure: self.on_failure(),
+            };
+            self.supervise("group", GroupTask::new(start, now_ms)?.run());
+        }
+        self.supervise("meta", meta.run());
+        Ok(())
+    }
+
+    fn queues_of(&self, group: GroupId) -> Vec<Arc<QueueEntry>> {
+        let is_of_group = |queue: &Arc<QueueEntry>| queue.home == Home::Group(group);
+        self.shared.topology().all_queues().into_iter().filter(is_of_group).collect()
+    }
+
+    fn group_options(&self, joined: &Joined, group: GroupId) -> GroupOptions {
+        let Membership { node, run, .. } = joined.membership;
+        let seed = joined.membership.cluster_number().unwrap_or(0)
+            ^ (u64::from(node) << 48)
+            ^ (u64::from(group) << 32)
+            ^ run;
+        let usual = GroupOptions::new(group, node, seed);
+        let Some(config) = &self.shared.config.cluster else { return usual };
+        let ticks = config.election_ms.div_ceil(config.tick_ms.max(1));
+        let election_ticks = usize::try_from(ticks).unwrap_or(usize::MAX);
+        GroupOptions { tick_ms: config.tick_ms, election_ticks, ..usual }
+    }
+
+    fn on_failure(&self) -> Box<dyn Fn(&StorageError) + Send> {
+        let (shared, failure) = (Arc::clone(&self.shared), self.failure.clone());
+        Box::new(move |error| failure.set(&shared, error))
     }
 
     fn start_manager(&self, joined: &Joined) {

@@ -1,24 +1,34 @@
 //! A node that was alone becomes the first of a cluster: what it has goes where its groups look for it.
 
-use crate::broker::ids::{GroupId, Home, META_GROUP};
+use crate::broker::ids::META_GROUP;
 use crate::broker::queue::{ChunkWrite, Queue};
-use crate::node::recover::Recovered;
+use crate::node::cluster::formation::Addresses;
+use crate::node::cluster::members::Member;
+use crate::node::cluster::membership::Membership;
+use crate::node::cluster::meta::MetaState;
+use crate::node::recover::{Recovered, RecoveredGroup};
 use crate::node::tasks::group::row::{GroupRow, STATE};
 use crate::replication::Stored;
 use crate::storage::{ColdBatch, ColdStore, StorageError};
 
-/// Begins the groups that have not begun, with what this node has: it is their only member.
+/// Whether the node founds its cluster with this start: it is to, and its groups have not begun.
+pub(super) fn is_to_found(membership: &Membership, recovered: &Recovered) -> bool {
+    let has_begun = recovered.groups.get(&META_GROUP).is_some_and(|meta| !meta.stored.is_empty());
+    membership.is_founder && !has_begun
+}
+
+/// Begins the groups with what this node has: it is their only member.
 ///
 /// May be done twice: a start that was cut off leaves nothing that the next one does not do again.
+///
+/// # Errors
+/// When the cold store fails.
 pub(super) fn found_groups(
     cold: &ColdStore,
     recovered: &mut Recovered,
-    (node, groups): (u16, GroupId),
+    membership: &Membership,
     now_ms: u64,
 ) -> Result<(), StorageError> {
-    if recovered.groups.get(&META_GROUP).is_some_and(|meta| !meta.is_empty()) {
-        return Ok(());
-    }
     for (entry, queue) in &mut recovered.queues {
         keep(cold, entry.id.0, queue, now_ms)?;
     }
@@ -26,12 +36,26 @@ pub(super) fn found_groups(
     // Whatever the log says of these queues up to here, is in the store: a group's queue must not see it again.
     recovered.indexes.iter().for_each(|(shard, index)| batch.put_applied(*shard, *index));
     let begun = GroupRow { applied: 1, ..GroupRow::default() }.encode();
-    (1..=groups).for_each(|group| batch.put_group(group, STATE, &begun));
+    (1..=membership.groups).for_each(|group| batch.put_group(group, STATE, &begun));
     cold.write(batch)?;
     cold.flush()?;
-    recovered.queues.retain(|(entry, _)| matches!(entry.home, Home::Node(_)));
-    recovered.groups = (META_GROUP..=groups).map(|group| (group, Stored::bootstrap(&[node]))).collect();
+    let begin = |group| {
+        let stored = Stored::bootstrap(&[membership.node]);
+        (group, RecoveredGroup { stored, meta_index: 0 })
+    };
+    recovered.groups = (META_GROUP..=membership.groups).map(begin).collect();
     Ok(())
+}
+
+/// What all nodes of the cluster know alike, at its beginning.
+pub(super) fn first_state(membership: &Membership, addresses: &Addresses) -> MetaState {
+    let first = Member {
+        name: membership.name.clone(),
+        peer_address: addresses.peers.clone(),
+        client_address: addresses.clients.clone(),
+        ..Member::default()
+    };
+    MetaState::found(membership.cluster_number().unwrap_or(0), membership.groups, first)
 }
 
 fn keep(cold: &ColdStore, id: u64, queue: &mut Queue, now_ms: u64) -> Result<(), StorageError> {

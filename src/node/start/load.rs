@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::failure::{Failure, StartError};
-use crate::broker::ids::{META_GROUP, Placement};
+use crate::broker::ids::{GroupId, META_GROUP, Placement};
 use crate::config::Config;
+use crate::node::cluster::inputs::GroupInput;
 use crate::node::links::{MetaInput, ShardInput, TransactionInput};
 use crate::node::recover::{Recovered, recover};
 use crate::node::shared::{Shared, TRANSACTIONS_SHARD};
 use crate::node::tasks::cold::ColdThreads;
 use crate::replication::shard_of;
+use crate::storage::log::READABLE_SHARDS;
 use crate::storage::{ColdOptions, ColdStore, DirectoryLock, LogHandle, LogWriter, Synced, open_directory};
 
 pub(super) fn shards(config: &Config) -> u16 {
@@ -50,8 +52,8 @@ pub(super) fn start_log(writer: LogWriter, shared: &Arc<Shared>, failure: &Failu
                 told.transactions.push(TransactionInput::Synced(*index));
                 continue;
             }
-            if *shard == shard_of(META_GROUP) {
-                told.meta.push(MetaInput::GroupSynced(*index));
+            if READABLE_SHARDS.contains(shard) {
+                group_synced(&told, *shard - shard_of(META_GROUP), *index);
                 continue;
             }
             match shard.checked_sub(1).and_then(|number| told.own_shards().get(usize::from(number))) {
@@ -62,6 +64,14 @@ pub(super) fn start_log(writer: LogWriter, shared: &Arc<Shared>, failure: &Failu
     };
     let (shared, failure) = (Arc::clone(shared), failure.clone());
     writer.start(Box::new(on_synced), Box::new(move |error| failure.set(&shared, &error)))
+}
+
+fn group_synced(shared: &Shared, group: GroupId, index: u64) {
+    if group == META_GROUP {
+        shared.meta.push(MetaInput::GroupSynced(index));
+    } else if let Some(mailbox) = shared.cluster.as_ref().and_then(|cluster| cluster.group(group)) {
+        mailbox.push(GroupInput::LogSynced(index));
+    }
 }
 
 pub(super) fn start_cold(

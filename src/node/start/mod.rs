@@ -1,13 +1,14 @@
 //! From a configuration to a running node, and back.
 //!
 //! - `load`: from the files to what the tasks begin with
-//! - `peering`, `cluster`: becoming a node of a cluster, and being one
+//! - `peering`, `founding`, `cluster`: becoming a node of a cluster, founding one, and being in one
 //! - `stalls`: telling those who lead of a disk that does not answer
 //! - `tasks`: setting the tasks going
 //! - `failure`: what keeps a node from starting, and what ends it
 
 mod cluster;
 mod failure;
+mod founding;
 mod load;
 mod peering;
 mod stalls;
@@ -25,14 +26,14 @@ use super::clock::Clock;
 use super::control::Control;
 use super::links::ShardInput;
 use super::recover::Recovered;
-use super::shared::Shared;
+use super::shared::{META_SHARD, Shared};
 use super::tasks::cold::ColdThreads;
 use super::tasks::listener;
 use crate::broker::ids::Placement;
 use crate::broker::topology::Command;
 use crate::config::Config;
 use crate::storage::{DirectoryLock, LogHandle};
-use cluster::Joined;
+use cluster::{Groups, Joined};
 use failure::Failure;
 pub use failure::StartError;
 use load::{load, open, shards, start_cold, start_log};
@@ -69,11 +70,13 @@ impl Node {
         let placement =
             peering.as_ref().map_or(Placement::alone(shards), |peering| peering.placement(shards));
         let clock = Clock::start();
+        let member = peering.as_ref().map(|peering| (peering.membership.clone(), peering.addresses.clone()));
         let load = move || {
-            let loaded = load(&config, &directory, placement, clock.now_ms(), salvage);
-            loaded.map(|(cold, recovered)| (config, directory, cold, recovered))
+            let (cold, mut recovered) = load(&config, &directory, placement, clock.now_ms(), salvage)?;
+            let groups = Groups::begin(&cold, &mut recovered, member.as_ref(), clock.now_ms())?;
+            Ok::<_, StartError>((config, directory, cold, recovered, groups))
         };
-        let (config, directory, cold, recovered) = tokio::task::spawn_blocking(load)
+        let (config, directory, cold, recovered, groups) = tokio::task::spawn_blocking(load)
             .await
             .map_err(|error| StartError::System(format!("recovery failed: {error}")))??;
         let Recovered { topology, queues, log, indexes, .. } = recovered;
@@ -86,8 +89,14 @@ impl Node {
         let cold = start_cold(cold, &shared, &failure)?;
         let node = Self { shared, address, log, cold, failure, joined, _directory: directory };
         node.start_tasks(queues, &indexes);
-        node.start_cluster();
-        node.first_declarations().await?;
+        let meta_index = indexes.get(&META_SHARD).copied().unwrap_or(0);
+        let begins = groups.is_founded || node.joined.is_none();
+        node.start_cluster(groups, meta_index)?;
+        if begins {
+            node.first_declarations().await?
+        } else {
+            node.wait_for_declarations().await
+        }
         node.listen(listener);
         Ok(node)
     }
@@ -108,6 +117,20 @@ impl Node {
             self.shared.apply(command).await.map_err(|refusal| StartError::System(refusal.to_string()))?;
         }
         Ok(())
+    }
+
+    /// A node that comes to a cluster knows nobody who may log in before it has its declarations.
+    async fn wait_for_declarations(&self) {
+        let mut waited = 0_u32;
+        while self.shared.topology().users().is_empty() && !self.shared.is_stopping() {
+            if waited.is_multiple_of(100) {
+                tracing::info!(
+                    "waiting for the cluster's declarations; clients are taken when they are here"
+                );
+            }
+            waited += 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "tasks are started here")]

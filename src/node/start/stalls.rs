@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::node::cluster::inputs::{GroupControl, GroupInput};
+use crate::node::links::MetaInput;
 use crate::node::shared::Shared;
 use crate::storage::{LogHandle, StorageError};
 
@@ -20,5 +21,6 @@ pub(super) fn watch(log: &LogHandle, shared: &Arc<Shared>) -> Result<(), Storage
         for group in told.cluster.iter().flat_map(|cluster| &cluster.groups) {
             group.push(GroupInput::Control(GroupControl::DiskStalls(stalls)));
         }
+        told.meta.push(MetaInput::Control(GroupControl::DiskStalls(stalls)));
     })
 }

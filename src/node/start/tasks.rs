@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Node;
+use crate::broker::ids::{FIRST_NODE, Home};
 use crate::broker::queue::Queue;
 use crate::broker::topology::QueueEntry;
 use crate::node::shared::{META_SHARD, TRANSACTIONS_SHARD};
@@ -18,7 +19,8 @@ impl Node {
     pub(super) fn start_tasks(&self, queues: Vec<Recovery>, indexes: &BTreeMap<u16, u64>) {
         let index_of = |shard: u16| indexes.get(&shard).copied().unwrap_or(0);
         let mut of_shard: Vec<Vec<Recovery>> = self.shared.own_shards().iter().map(|_| Vec::new()).collect();
-        for (entry, queue) in queues {
+        let node = self.joined.as_ref().map_or(FIRST_NODE, |joined| joined.membership.node);
+        for (entry, queue) in queues.into_iter().filter(|(entry, _)| entry.home == Home::Node(node)) {
             of_shard[usize::from(entry.shard)].push((entry, queue));
         }
         for (number, queues) in (0u16..).zip(of_shard) {
@@ -34,12 +36,13 @@ impl Node {
             };
             self.supervise("shard", Shard::new(start).run());
         }
-        let cold = self.cold.link(Arc::clone(&self.shared.shards[0]));
-        let index = index_of(META_SHARD);
-        self.shared.meta_is_synced(index);
-        let meta =
-            Meta { shared: Arc::clone(&self.shared), log: self.log.clone(), cold, index, checkpoint: None };
-        self.supervise("meta", meta.run());
+        self.shared.meta_is_synced(index_of(META_SHARD));
+        if self.joined.is_none() {
+            let index = index_of(META_SHARD);
+            let cold = self.cold.link(Arc::clone(&self.shared.shards[0]));
+            let (shared, log) = (Arc::clone(&self.shared), self.log.clone());
+            self.supervise("meta", Meta { shared, log, cold, index, checkpoint: None }.run());
+        }
         let last = u16::try_from(self.shared.own_shards().len()).unwrap_or(u16::MAX);
         let index = index_of(TRANSACTIONS_SHARD);
         let transactions = Transactions::new(Arc::clone(&self.shared), self.log.clone(), index);
