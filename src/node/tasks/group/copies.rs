@@ -174,6 +174,10 @@ impl GroupTask {
     }
 
     fn begin_to_receive(&mut self, from: NodeId, number: u64, meta: SnapshotMeta) {
+        if !self.group.wants_copy(meta.index) {
+            // It came late: what is here is as good, and must not go for it.
+            return self.send_piece(from, SnapshotPiece::Done { group: self.number, number });
+        }
         if self.group.restore_begins().is_err() {
             return self.send_piece(from, SnapshotPiece::Failed { group: self.number, number });
         }
