@@ -173,7 +173,7 @@ impl Group {
         let (base, last) = (stored.found.base_index, stored.found.last_index());
         let entries = Entries::new(shard, log, stored.found);
         let first_entry = entries.first_log_index().unwrap_or(u64::MAX);
-        let view = View::new(entries, hard_state.clone(), stored.state.members);
+        let view = View::new(entries, hard_state, stored.state.members);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config(&options, base), view, &logger)
             .map_err(|problem| StorageError::entry(shard, stored.next_log_index, problem.to_string()))?;

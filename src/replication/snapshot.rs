@@ -103,7 +103,7 @@ impl Group {
     }
 
     /// A member says that it needs a copy.
-    pub(super) fn note_need(&mut self, from: NodeId) {
+    pub(super) fn note_need(&self, from: NodeId) {
         let view = self.raw.store();
         let mut wanting = view.wanting.borrow_mut();
         let id = u64::from(from);

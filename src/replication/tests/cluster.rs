@@ -107,10 +107,19 @@ impl Cluster {
     }
 
     pub(super) fn crash(&mut self, at: usize) {
+        let link = if self.dice.per_mille(500) { Link::Dead } else { Link::Down };
+        self.crash_with(at, link);
+    }
+
+    /// The node's process is gone, and the others notice.
+    pub(super) fn crash_dead(&mut self, at: usize) {
+        self.crash_with(at, Link::Dead);
+    }
+
+    fn crash_with(&mut self, at: usize, link: Link) {
         self.members[at].crash(&mut self.dice);
         let node = self.members[at].node;
         self.checker.no_lease(node);
-        let link = if self.dice.per_mille(500) { Link::Dead } else { Link::Down };
         self.tell_links(node, link);
     }
 
@@ -165,7 +174,7 @@ impl Cluster {
 
     fn propose(&mut self, at: usize) {
         self.proposals += 1;
-        let length = 8 + self.dice.below(if self.dice.0 % 16 == 0 { 400 } else { 60 });
+        let length = 8 + self.dice.below(if self.dice.0.is_multiple_of(16) { 400 } else { 60 });
         let mut data = self.proposals.to_be_bytes().to_vec();
         data.resize(usize::try_from(length).unwrap(), 7);
         self.members[at].propose(Bytes::from(data), &mut self.checker);
@@ -233,7 +242,7 @@ impl Cluster {
         let at = self.dice.below(self.members.len() as u64) as usize;
         if self.dice.per_mille(faults.crash) && self.members[at].group.is_some() {
             self.crash(at);
-        } else if self.members[at].group.is_none() && self.dice.per_mille(100) {
+        } else if self.members[at].group.is_none() && faults.crash > 0 && self.dice.per_mille(100) {
             self.start(at);
         }
         if self.members[at].is_paused {

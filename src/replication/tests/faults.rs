@@ -51,7 +51,7 @@ fn found(bug: Bug, faults: &Faults) -> Option<u64> {
 
 #[test]
 fn nothing_is_lost_whatever_goes_wrong() {
-    seeds(500, &Faults::ALL);
+    seeds(1000, &Faults::ALL);
 }
 
 #[test]

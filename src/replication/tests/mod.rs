@@ -11,5 +11,6 @@ mod checker;
 mod cluster;
 mod disk;
 mod faults;
+mod limits;
 mod member;
 mod single;
