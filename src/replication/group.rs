@@ -177,9 +177,8 @@ impl Group {
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config(&options, base), view, &logger)
             .map_err(|problem| StorageError::entry(shard, stored.next_log_index, problem.to_string()))?;
-        // Whom it promised its vote before the restart is forgotten, that it may have done so is not.
-        let promise =
-            if is_new { Promise::default() } else { Promise::new(0, now_ms + options.election_ms()) };
+        // Whom it promised its vote before a restart is forgotten, that it may have done so is not.
+        let promise = Promise::new(0, now_ms + options.election_ms());
         let states = StateRecords {
             is_due: is_new && last > 0,
             written: (stored.state.term, stored.state.vote),

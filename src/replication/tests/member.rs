@@ -9,6 +9,7 @@ use raft::StateRole;
 use super::checker::{Checker, Dice, Said};
 use super::disk::Disk;
 use crate::broker::ids::NodeId;
+use crate::replication::lease::Promise;
 use crate::replication::{Group, GroupOptions, Role, SnapshotMeta, Stored, Work};
 use crate::storage::log::ReadableLog;
 
@@ -112,7 +113,11 @@ impl Member {
         }
         self.live = self.store.clone();
         let group = Group::new(options, stored, self.disk.clone(), self.clock(now));
-        self.group = Some(group.map_err(|problem| problem.to_string())?);
+        let mut group = group.map_err(|problem| problem.to_string())?;
+        if self.bug == Bug::ForgetsVote {
+            group.promise = Promise::default();
+        }
+        self.group = Some(group);
         Ok(())
     }
 
