@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::cold::CheckpointLink;
+use crate::broker::ids::META_GROUP;
 use crate::node::cluster::inputs::GroupInput;
 use crate::node::links::{MetaInput, ShardInput, TransactionInput};
 use crate::node::shared::{META_SHARD, Shared, TRANSACTIONS_SHARD};
@@ -71,6 +72,12 @@ pub(crate) async fn checkpoint(
         group.push(GroupInput::Flushed(reply));
         let Ok(index) = answer.await else { return false };
         applied.push((shard_of(number), index));
+    }
+    if shared.cluster.is_some() {
+        let (reply, answer) = oneshot::channel();
+        shared.meta.push(MetaInput::Flushed(reply));
+        let Ok(index) = answer.await else { return false };
+        applied.push((shard_of(META_GROUP), index));
     }
     let synced: Vec<_> = applied.into_iter().map(|(shard, index)| Synced { shard, index }).collect();
     let log = log.clone();

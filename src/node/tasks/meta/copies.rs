@@ -166,9 +166,12 @@ impl MetaGroup {
     fn has_arrived(&mut self, incoming: Incoming) {
         let Incoming { from, number, meta, bytes, .. } = incoming;
         let failed = SnapshotPiece::Failed { group: META_GROUP, number };
-        // What is known already must not be lost by it; one after the other.
-        let is_old = meta.index < self.state.applied() && !self.copies.is_noted;
-        if is_old || self.copies.arrived.is_some() {
+        // A late one must not make what is here useless.
+        if !self.group.wants_copy(meta.index) {
+            return self.send_piece(from, SnapshotPiece::Done { group: META_GROUP, number });
+        }
+        // One after the other.
+        if self.copies.arrived.is_some() {
             return self.send_piece(from, failed);
         }
         match MetaState::snapshot_rows(&bytes) {
