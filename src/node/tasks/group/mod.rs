@@ -68,6 +68,7 @@ pub(crate) struct GroupTask {
     cluster: Arc<Cluster>,
     number: GroupId,
     node: NodeId,
+    tick_ms: u64,
     group: Group,
     log: Arc<dyn ReadableLog>,
     /// For what belongs to the group as a whole; its queues have a link of their own.
@@ -137,6 +138,7 @@ impl GroupTask {
     /// When what was found makes no sense, or there is no such group.
     pub(crate) fn new(start: Start, now_ms: u64) -> Result<Self, StorageError> {
         let (number, node) = (start.options.group, start.options.node);
+        let tick_ms = start.options.tick_ms.max(1);
         let mailbox = start.cluster.group(number).cloned().ok_or_else(|| no_such_group(number))?;
         let group = Group::new(start.options, start.stored, Arc::clone(&start.log), now_ms)?;
         Ok(Self {
@@ -144,6 +146,7 @@ impl GroupTask {
             cluster: start.cluster,
             number,
             node,
+            tick_ms,
             group,
             log: start.log,
             cold: start.cold,
@@ -334,7 +337,8 @@ impl GroupTask {
             Stage::Replica(replica) => replica.next_due_ms(),
             Stage::Leader(leader) => leader.next_due_ms(now_ms),
         };
-        let tick = self.group.next_tick_ms();
+        // All groups at once: what they have for a node then goes in one piece.
+        let tick = self.group.next_tick_ms().map(|due_ms| due_ms.next_multiple_of(self.tick_ms));
         let is_behind = match &self.stage {
             Stage::Waits(_) => !self.is_restoring(),
             Stage::Reads => false,
