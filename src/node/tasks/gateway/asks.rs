@@ -169,6 +169,8 @@ impl Gateway {
             Request::Credit(..) | Request::Nothing | Request::Resume(_) => {}
             Request::Suspend(_) | Request::Cancel(_) => self.fail(kept),
             Request::Consume(_) if matches!(kept.wait, Wait::Back(_)) => {}
+            // It ended before its owner had answered.
+            Request::Consume(consumer) if self.consumers.get_mut(consumer.id).is_none() => self.fail(kept),
             _ => self.window.push(kept),
         }
     }
