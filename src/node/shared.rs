@@ -27,9 +27,6 @@ pub(crate) const META_SHARD: u16 = 0;
 /// The log's number for commits of transactions.
 pub(crate) const TRANSACTIONS_SHARD: u16 = u16::MAX;
 
-/// Where a node's number is in the numbers that it gives out.
-const NODE_BITS_AT: u32 = 48;
-
 /// How long a commit may take while the node stops.
 const STOPPING_COMMIT: Duration = Duration::from_secs(1);
 
@@ -99,7 +96,6 @@ impl Shared {
             clock,
             version: AtomicU64::new(topology.version()),
             topology: RwLock::new(topology),
-            cluster,
             local_shards: usize::from(placement.shards),
             shards: (0..placement.mailboxes()).map(|_| Arc::new(Mailbox::new(mailbox_bytes))).collect(),
             meta: Arc::new(Mailbox::new(mailbox_bytes)),
@@ -114,7 +110,12 @@ impl Shared {
             presence: Presence::default(),
             passwords: Passwords::default(),
             // Numbers of consumers travel: they are unique in the cluster.
-            next_id: AtomicU64::new((u64::from(placement.node) << NODE_BITS_AT) + 1),
+            next_id: AtomicU64::new(if cluster.is_some() {
+                first_connection(placement.node, 0) + 1
+            } else {
+                1
+            }),
+            cluster,
             stopping: AtomicBool::new(false),
             stopping_told: Notify::new(),
         }
