@@ -21,7 +21,7 @@ pub(crate) fn table(status: &ClusterStatus) -> String {
             status.queues.iter().map(|queue| {
                 let unknown = GroupOverview { group: queue.group, ..GroupOverview::default() };
                 let found = status.groups.iter().find(|group| group.group == queue.group).unwrap_or(&unknown);
-                let [group, leader, _, members, in_sync, lag, _] = self::group(status, found);
+                let [group, leader, _, members, in_sync, lag, _] = group(status, found);
                 [queue.vhost.clone(), queue.name.clone(), group, leader, members, in_sync, lag]
             }),
         );

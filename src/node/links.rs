@@ -174,8 +174,6 @@ pub(crate) enum ShardInput {
     ChunkLoaded(QueueId, u64, Option<Bytes>),
     /// Due times were read.
     DueLoaded(QueueId, Vec<(u64, u64)>, Option<u64>),
-    /// Whoever it is, is told when everything that was asked before this is safe.
-    Mark(Arc<ClientLink>, Confirm),
     /// Everything that a restart needs goes to the cold store; answers with the log index up to which that is so.
     Checkpoint(oneshot::Sender<u64>),
     /// The node stops: note what a restart should know, then answer.

@@ -75,6 +75,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// A node by itself, with a topology that is recovered.
+    #[cfg(test)]
     #[must_use]
     pub(crate) fn alone(config: Config, clock: Clock, topology: Topology, shards: u16) -> Self {
         Self::new(config, clock, topology, Placement::alone(shards), None)

@@ -23,10 +23,9 @@ pub(crate) enum GroupInput {
     LogSynced(u64),
     Snapshot(NodeId, SnapshotPiece),
     Link(NodeId, LinkState),
-    /// Declarations changed on this node, up to this index of the meta group. Queues of this group that are new or work by
-    /// other settings, and those that are gone.
+    /// Declarations changed on this node: queues of this group that are new or work by other settings, and those that are
+    /// gone.
     Topology {
-        index: u64,
         changed: Vec<Arc<QueueEntry>>,
         deleted: Vec<QueueId>,
     },

@@ -224,7 +224,9 @@ mod tests {
             |status| status.groups[1].leader = 0,
             |status| status.groups[1].members[2].is_in_sync = false,
             |status| status.groups[1].members[2].is_voter = false,
-            |status| drop(status.groups[0].members.pop()),
+            |status| {
+                status.groups[0].members.pop();
+            },
         ];
         for lack in lacks {
             let mut status = whole.clone();

@@ -17,7 +17,7 @@ use crate::node::cluster::dispatch::Dispatch;
 use crate::node::cluster::formation::Addresses;
 use crate::node::cluster::handle::Cluster;
 use crate::node::cluster::handshake::Identity;
-use crate::node::cluster::inputs::ManagerInput;
+use crate::node::cluster::inputs::{GroupInput, ManagerInput};
 use crate::node::cluster::membership::Membership;
 use crate::node::cluster::meta::MetaState;
 use crate::node::cluster::planner::PlanOptions;
@@ -30,6 +30,9 @@ use crate::node::tasks::peer::{LinkOptions, PeerLinks};
 use crate::node::tasks::serving::Serving;
 use crate::replication::{GroupOptions, Stored};
 use crate::storage::{ColdStore, StorageError};
+
+/// How long groups have to end.
+const STOPPING: Duration = Duration::from_secs(2);
 
 /// What a restart found of the groups.
 #[derive(Default)]
@@ -205,6 +208,30 @@ impl Node {
             drain: Duration::from_millis(config.drain_ms),
         };
         self.supervise("manager", manager::run(surroundings, joined.membership.clone(), options));
+    }
+
+    /// Has the groups note what a restart should know.
+    pub(super) async fn stop_groups(&self) {
+        let Some(joined) = &self.joined else { return };
+        let stopped: Vec<_> = joined
+            .cluster
+            .groups
+            .iter()
+            .map(|group| {
+                let (reply, stopped) = oneshot::channel();
+                group.push(GroupInput::Stop(reply));
+                stopped
+            })
+            .collect();
+        let all = async {
+            for stopped in stopped {
+                // A task that has ended has nothing to note.
+                let _ = stopped.await;
+            }
+        };
+        if tokio::time::timeout(STOPPING, all).await.is_err() {
+            tracing::debug!("some groups did not end in time");
+        }
     }
 
     /// Hands over what the node leads, so that its clients' queues go on elsewhere at once.

@@ -68,7 +68,7 @@ impl Node {
         let peering = Peering::begin(&config, &config.node.data_dir, address).await?;
         let shards = shards(&config);
         let placement =
-            peering.as_ref().map_or(Placement::alone(shards), |peering| peering.placement(shards));
+            peering.as_ref().map_or_else(|| Placement::alone(shards), |peering| peering.placement(shards));
         let clock = Clock::start();
         let member = peering.as_ref().map(|peering| (peering.membership.clone(), peering.addresses.clone()));
         let load = move || {
@@ -93,9 +93,9 @@ impl Node {
         let begins = groups.is_founded || node.joined.is_none();
         node.start_cluster(groups, meta_index)?;
         if begins {
-            node.first_declarations().await?
+            node.first_declarations().await?;
         } else {
-            node.wait_for_declarations().await
+            node.wait_for_declarations().await;
         }
         node.listen(listener);
         Ok(node)
@@ -173,6 +173,7 @@ impl Node {
             shard.push(ShardInput::Stop(reply));
             let _ = tokio::time::timeout(GOODBYE, done).await;
         }
+        self.stop_groups().await;
         let Self { log, cold, failure, _directory: directory, .. } = self;
         let stopped = tokio::task::spawn_blocking(move || {
             log.stop();

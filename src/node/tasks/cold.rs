@@ -257,25 +257,6 @@ impl ColdLink {
         }
     }
 
-    /// Takes out what has gathered, for as long as it must not reach the store; nothing if there is nothing.
-    pub(crate) fn take_gathered(&mut self) -> Option<Gathered> {
-        let is_empty = self.batch.is_empty();
-        let (batch, stored) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.stored));
-        (!is_empty).then_some(Gathered { batch, stored })
-    }
-
-    /// Puts back what was taken out, in front of what has gathered since.
-    pub(crate) fn put_back(&mut self, mut earlier: Gathered) {
-        earlier.batch.append(std::mem::take(&mut self.batch));
-        earlier.stored.append(&mut self.stored);
-        (self.batch, self.stored) = (earlier.batch, earlier.stored);
-    }
-
-    /// Hands over what was taken out, in front of what has gathered since.
-    pub(crate) fn send_gathered(&self, earlier: Gathered) {
-        let _ = self.write.send(Write::Batch(earlier.batch, earlier.stored));
-    }
-
     /// Runs something on the thread that writes, behind all that was handed over before: it finds that in the store, and
     /// nothing later. Others wait for it, and an error of it ends the node.
     pub(crate) fn behind(
@@ -310,12 +291,6 @@ impl ColdLink {
     pub(crate) fn load_due(&self, queue: QueueId, from_ms: u64, to_ms: u64) {
         let _ = self.read.send(Read::Dues(Arc::clone(&self.shard), queue, from_ms, to_ms));
     }
-}
-
-/// Writes that are held back.
-pub(crate) struct Gathered {
-    batch: ColdBatch,
-    stored: Vec<Stored>,
 }
 
 /// A thread that panics must not leave others waiting.

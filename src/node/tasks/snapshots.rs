@@ -346,34 +346,4 @@ mod tests {
         assert_eq!(pull(&cold, &[1, 2, 3], &step), pieces);
         assert!(pieces.len() > 5);
     }
-
-    #[test]
-    fn gathered_writes_wait_and_keep_their_order() {
-        let dir = tempfile::tempdir().unwrap();
-        let (store, threads, mut cold) = start(dir.path());
-        assert!(cold.take_gathered().is_none());
-        cold.batch().put_queue(1, b"first");
-        let first = cold.take_gathered().unwrap();
-        cold.batch().put_queue(1, b"second");
-        cold.batch().put_queue(2, b"second");
-        cold.put_back(first);
-        let both = cold.take_gathered().unwrap();
-        cold.send();
-        let flush = |cold: &ColdLink| {
-            let (tell, done) = channel();
-            cold.flush(move || tell.send(()).unwrap());
-            done.recv().unwrap();
-        };
-        flush(&cold);
-        assert_eq!(store.queue_row(1).unwrap(), None);
-        cold.send_gathered(both);
-        let (tell, row) = channel();
-        cold.behind(move |store| {
-            tell.send(store.queue_row(1)?).unwrap();
-            Ok(())
-        });
-        assert_eq!(row.recv().unwrap().unwrap().as_ref(), b"second");
-        assert!(store.queue_row(2).unwrap().is_some());
-        threads.stop();
-    }
 }

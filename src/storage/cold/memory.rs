@@ -27,6 +27,9 @@ struct Files {
     fails: bool,
 }
 
+/// A key and its value.
+type Row = (Box<[u8]>, Box<[u8]>);
+
 impl MemoryFiles {
     /// The power is cut: of what is not flushed, so many batches are left.
     pub(crate) fn crash(&self, batches_left: usize) {
@@ -40,11 +43,6 @@ impl MemoryFiles {
     /// How many batches are not flushed.
     pub(crate) fn unflushed(&self) -> usize {
         self.lock().batches.len()
-    }
-
-    /// Whether writing and flushing fails.
-    pub(crate) fn set_failing(&self, fails: bool) {
-        self.lock().fails = fails;
     }
 
     fn lock(&self) -> MutexGuard<'_, Files> {
@@ -82,7 +80,7 @@ impl Memory {
     }
 
     /// The rows from one key up to another, which is left out; all of them without.
-    pub(super) fn rows(&self, family: Family, range: Option<(&[u8], &[u8])>) -> Vec<(Box<[u8]>, Box<[u8]>)> {
+    pub(super) fn rows(&self, family: Family, range: Option<(&[u8], &[u8])>) -> Vec<Row> {
         let files = self.0.lock();
         let rows = &files.now[family as usize];
         let is_within = |key: &[u8]| range.is_none_or(|(_, to)| key < to);

@@ -16,6 +16,5 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use codec::Malformed;
 pub(crate) use command::{MetaAnswer, MetaCommand, MetaEntry, Origin};
 pub(crate) use state::{MetaState, Step};

@@ -57,6 +57,9 @@ impl Carrying<'_> {
     }
 }
 
+/// What came of an entry: a step for each command in it, and what is to be kept.
+pub(crate) type Applied = (Vec<(MetaEntry, Step)>, Vec<Change>);
+
 impl MetaState {
     /// A cluster of one node, which is `first`.
     pub(crate) fn found(cluster_id: u64, groups: u16, first: Member) -> Self {
@@ -92,7 +95,7 @@ impl MetaState {
         topology: &mut Topology,
         index: u64,
         data: &[u8],
-    ) -> Result<(Vec<(MetaEntry, Step)>, Vec<Change>), Malformed> {
+    ) -> Result<Applied, Malformed> {
         let entries = MetaEntry::read_all(data)?;
         let mut changes = Vec::new();
         let steps = entries.into_iter().map(|entry| {

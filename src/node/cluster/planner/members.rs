@@ -1,6 +1,7 @@
 //! Which nodes a group is to have, and the next step on the way there.
 
 use std::cmp::Reverse;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, Change, META_VOTERS_MAX, Members, Planner, View, is_meta};
@@ -22,8 +23,8 @@ impl Planner {
             match next_step(group, view, &target) {
                 Step::Nothing => {}
                 Step::LeadElsewhere(to) => {
-                    if !self.moved_ms.contains_key(&group.group) {
-                        self.moved_ms.insert(group.group, now_ms);
+                    if let Entry::Vacant(moved) = self.moved_ms.entry(group.group) {
+                        moved.insert(now_ms);
                         actions.push(Action::Transfer { group: group.group, from: group.leader, to });
                     }
                 }

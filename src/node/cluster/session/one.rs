@@ -190,8 +190,9 @@ impl Session {
         if !self.go_on_closing(each) {
             return;
         }
-        let is_known = |forward: &mut Forward| forward.meta_index <= meta_index;
-        while let Some(forward) = self.waiting.pop_front_if(is_known) {
+        while self.waiting.front().is_some_and(|forward| forward.meta_index <= meta_index)
+            && let Some(forward) = self.waiting.pop_front()
+        {
             self.take_forward(forward, has_room, each);
         }
     }

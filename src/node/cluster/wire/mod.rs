@@ -20,7 +20,6 @@ mod tests;
 
 pub(crate) use peer::{decode, encode, weight};
 pub(crate) use put::{Frames, PLACES};
-pub(crate) use take::Malformed;
 
 /// What stands in front of a frame's content: the length of what follows.
 pub(crate) const FRAME_HEAD: usize = 4;

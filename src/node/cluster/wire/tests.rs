@@ -296,7 +296,7 @@ fn a_delivery_takes_along_only_its_own_records() {
 fn a_count_allocates_no_more_than_its_bytes_allow() {
     // Four thousand million leads, and bytes for none.
     let claim: Bytes = [&[2][..], &u32::MAX.to_le_bytes()].concat().into();
-    assert_eq!(decode(&claim, 0).map(|_| ()), Err(Malformed));
+    assert_eq!(decode(&claim, 0).map(|_| ()), Err(take::Malformed));
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Gateway {
         }
     }
 
-    fn done(&mut self, kept: Kept) {
+    fn done(&self, kept: Kept) {
         let queue = kept.item.queue;
         match kept.wait {
             Wait::Publish(waiter, count, refused) => resolve(waiter, count, &refused),

@@ -39,7 +39,9 @@ impl Held {
 
     /// Gives what may be told, everything up to this index being committed, and nobody else leading.
     pub(super) fn release(&mut self, synced: u64, out: &mut Vec<Told>) {
-        while let Some((_, told)) = self.waiting.pop_front_if(|(index, _)| *index <= synced) {
+        while self.waiting.front().is_some_and(|(index, _)| *index <= synced)
+            && let Some((_, told)) = self.waiting.pop_front()
+        {
             for answer in &told.1.answers {
                 if let Answer::Reply(number, _) = answer {
                     self.replies.remove(&(told.0, *number));
@@ -50,6 +52,7 @@ impl Held {
     }
 
     /// The index that the first of them waits for.
+    #[cfg(test)]
     pub(super) fn first_index(&self) -> Option<u64> {
         self.waiting.front().map(|(index, _)| *index)
     }

@@ -33,7 +33,7 @@ impl GroupTask {
             }
             GroupInput::Snapshot(from, piece) => self.copy_piece(from, piece),
             GroupInput::Link(node, state) => self.link(node, state),
-            GroupInput::Topology { changed, deleted, .. } => {
+            GroupInput::Topology { changed, deleted } => {
                 changed.into_iter().for_each(|entry| self.change_queue(entry));
                 deleted.into_iter().for_each(|id| self.delete_queue(id));
             }
@@ -125,7 +125,10 @@ impl GroupTask {
         };
         if may_stop || self.now_ms >= by_ms {
             self.stop_by_ms = None;
-            self.stops.drain(..).for_each(|reply| drop(reply.send(())));
+            for reply in self.stops.drain(..) {
+                // Whoever stops the node may have given up waiting.
+                let _ = reply.send(());
+            }
         }
     }
 }

@@ -81,7 +81,9 @@ impl Leader {
 
     /// The group has committed entries up to this one.
     pub(super) fn committed(&mut self, index: u64) {
-        while let Some((_, shard_index)) = self.proposed.pop_front_if(|(proposed, _)| *proposed <= index) {
+        while self.proposed.front().is_some_and(|(proposed, _)| *proposed <= index)
+            && let Some((_, shard_index)) = self.proposed.pop_front()
+        {
             self.synced = shard_index;
         }
         self.shard.synced(self.synced);

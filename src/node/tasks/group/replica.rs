@@ -98,12 +98,6 @@ impl Replica {
         self.waiting.extend(committed);
     }
 
-    /// Forgets entries that were taken and not replayed; gives the last one that was.
-    pub(super) fn forget_waiting(&mut self) -> u64 {
-        self.waiting.clear();
-        self.row.applied
-    }
-
     /// Whether it has no room for more entries.
     pub(super) fn is_behind(&self) -> bool {
         !self.waiting.is_empty()

@@ -137,7 +137,8 @@ impl<W: World> Manager<W> {
     pub(super) async fn obey(&self, question: Question) -> Answer {
         match question {
             Question::SetMembers { group, voters, learners } => {
-                if !self.world.set_members(group, voters, learners).await {
+                let has_begun = self.world.set_members(group, voters, learners).await;
+                if !has_begun {
                     return Answer::not_now(format!("{} does not lead group {group}", self.own.name));
                 }
             }

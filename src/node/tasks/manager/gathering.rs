@@ -45,7 +45,6 @@ impl<W: World> Manager<W> {
     }
 
     /// How all nodes stand that answer.
-    #[expect(clippy::disallowed_methods, reason = "short tasks that end with this one")]
     pub(super) async fn reports(self: &Arc<Self>) -> Reports {
         let mut asked = JoinSet::new();
         for node in self.world.members().into_keys() {

@@ -34,7 +34,7 @@ pub(super) async fn run(data_dir: PathBuf, manager: Arc<Mailbox<ManagerInput>>) 
         Err(error) => {
             let file = file(&data_dir);
             tracing::warn!(file = %file.display(), %error, "`warren cluster` cannot ask this node by its data directory");
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

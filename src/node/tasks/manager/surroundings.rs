@@ -103,7 +103,6 @@ impl Surroundings {
     }
 
     /// What is on disk changes, in its turn, beside the task.
-    #[expect(clippy::disallowed_methods, reason = "a short task that waits for the disk")]
     fn write(&self, change: impl FnOnce(&mut Membership) + Send + 'static) -> tokio::task::JoinHandle<()> {
         let (membership, data_dir) = (Arc::clone(&self.membership), self.data_dir.clone());
         tokio::task::spawn_blocking(move || {

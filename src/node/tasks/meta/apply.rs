@@ -60,10 +60,11 @@ impl MetaGroup {
             self.members_changed();
         }
         let Some(answer) = step.answer else { return };
-        if answer.is_ok() && !step.outcomes.is_empty() {
-            if let MetaCommand::Topology(command) = &entry.command {
-                Gone::by(command).close_connections(&self.shared);
-            }
+        if answer.is_ok()
+            && !step.outcomes.is_empty()
+            && let MetaCommand::Topology(command) = &entry.command
+        {
+            Gone::by(command).close_connections(&self.shared);
         }
         if entry.origin != self.origin {
             return;

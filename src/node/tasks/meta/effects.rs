@@ -142,7 +142,7 @@ impl ForGroups {
         for (number, group) in (1..).zip(&cluster.groups) {
             // One that needs nothing of it may wait for it all the same.
             let (changed, deleted) = of_groups.remove(&number).unwrap_or_default();
-            group.push(GroupInput::Topology { index, changed, deleted });
+            group.push(GroupInput::Topology { changed, deleted });
         }
         cluster.set_meta_index(index);
         cluster.serving.push(ServingInput::MetaApplied);

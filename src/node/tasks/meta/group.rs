@@ -12,34 +12,29 @@ use std::task::Poll;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::asks::{Answer, Asker, Asks, MayDelete};
+use super::asks::Asks;
 use super::copies::Copies;
 use super::effects::ForGroups;
 use super::nodes::Nodes;
 use super::proposals::{Proposals, Reply};
-use super::{not_deleted, to_delete};
-use crate::broker::ids::{META_GROUP, NodeId, QueueId, Run};
-use crate::broker::topology::{Change, Command, Outcome, Row};
+use super::proposing::PAUSE_MS;
+use crate::broker::ids::{META_GROUP, NodeId, Run};
+use crate::broker::topology::{Change, Outcome};
 use crate::node::alarm::Alarm;
 use crate::node::cluster::handle::Cluster;
-use crate::node::cluster::meta::{MetaCommand, MetaEntry, MetaState, Origin};
+use crate::node::cluster::meta::{MetaState, Origin};
 use crate::node::cluster::peer::PeerMessage;
-use crate::node::links::{Applied, DeleteIf, DeleteQueue, MetaInput, ShardInput};
+use crate::node::links::MetaInput;
 use crate::node::shared::{META_SHARD, Shared};
 use crate::node::tasks::cold::ColdLink;
 use crate::node::tasks::shard::record;
 use crate::protocol::error::Refusal;
-use crate::replication::{Group, GroupOptions, Refused, Role, Stored, Work};
+use crate::replication::{Group, GroupOptions, Role, Stored, Work};
 use crate::storage::log::ReadableLog;
 use crate::storage::{Append, StorageError};
 
 /// What the node does when the group cannot go on.
 pub(crate) type OnFailure = Box<dyn Fn(&StorageError) + Send>;
-
-/// Bytes of one entry of the group's log, if it holds more than one command.
-const ENTRY_BYTES: usize = 256 * 1024;
-/// After a refusal, the leader is not asked again at once.
-const PAUSE_MS: u64 = 20;
 
 /// What the task begins with.
 pub(crate) struct Start {
@@ -79,12 +74,12 @@ pub(crate) struct MetaGroup {
     kept: u64,
     pub(super) proposals: Proposals,
     /// What other nodes ask for: who, under which number, and entries.
-    forwarded: Vec<(NodeId, u64, Bytes)>,
+    pub(super) forwarded: Vec<(NodeId, u64, Bytes)>,
     /// The leader is not asked before.
-    pause_until_ms: u64,
+    pub(super) pause_until_ms: u64,
     /// Who leads as others say, and in which term.
-    heard_leader: (NodeId, u64),
-    asked_leader: (NodeId, u64),
+    pub(super) heard_leader: (NodeId, u64),
+    pub(super) asked_leader: (NodeId, u64),
     pub(super) asks: Asks,
     pub(super) for_groups: ForGroups,
     /// The groups were told of the declarations up to here.
@@ -290,174 +285,6 @@ impl MetaGroup {
         }
     }
 
-    /// A client's command. What changes nothing is answered from what this node knows.
-    fn ask(&mut self, command: Command, reply: oneshot::Sender<Result<Applied, Refusal>>) {
-        let is_question = matches!(
-            command,
-            Command::CheckQueue { .. }
-                | Command::DeclareQueue { passive: true, .. }
-                | Command::DeclareExchange { passive: true, .. }
-        );
-        if let Some(refusal) = self.is_unreachable(&command) {
-            drop(reply.send(Err(refusal)));
-        } else if is_question {
-            let outcome = self.shared.topology_mut().apply(command);
-            drop(reply.send(outcome.map(|outcome| Applied { outcome, index: 0 })));
-        } else if self.is_void(&command) {
-            drop(reply.send(Ok(Applied::default())));
-        } else {
-            // A connection that ends takes its queues along, however long that takes.
-            let lasts = matches!(command, Command::DropOwner { .. });
-            let command = MetaCommand::Topology(command);
-            self.proposals.add(command, Reply::Applied(reply), lasts, self.now_ms);
-        }
-    }
-
-    /// A queue whose only node does not answer is not declared a second time.
-    fn is_unreachable(&self, command: &Command) -> Option<Refusal> {
-        let (Command::DeclareQueue { vhost, name, .. } | Command::CheckQueue { vhost, name, .. }) = command
-        else {
-            return None;
-        };
-        let queue = self.shared.topology().queue(vhost, name).cloned()?;
-        let crate::broker::ids::Home::Node(node) = queue.home else { return None };
-        let is_reachable = node == self.origin.node || self.cluster.peers.is_up(node);
-        (!is_reachable).then(|| self.shared.unanswered(&queue))
-    }
-
-    /// Whether nothing would come of it: most connections have no queue of their own.
-    fn is_void(&self, command: &Command) -> bool {
-        match command {
-            Command::DropOwner { owner } => !self.shared.topology().owns_queues(*owner),
-            _ => false,
-        }
-    }
-
-    fn ask_to_delete(
-        &mut self,
-        request: DeleteQueue,
-        reply: oneshot::Sender<Result<(u64, Applied), Refusal>>,
-    ) {
-        let DeleteQueue { vhost, name, owner, condition } = request;
-        match to_delete(&self.shared, &vhost, name, owner) {
-            Ok(Some(queue)) => {
-                let condition = DeleteIf { only_checks: true, ..condition };
-                self.ask_owner(&queue, condition, Asker::Client(reply));
-            }
-            Ok(None) => drop(reply.send(Ok((0, Applied::default())))),
-            Err(refusal) => drop(reply.send(Err(refusal))),
-        }
-    }
-
-    fn ask_to_drop(&mut self, id: QueueId, idle_since_ms: Option<u64>) {
-        let Some(queue) = self.shared.topology().queue_by_id(id).cloned() else { return };
-        // Somebody may have begun to use it since the shard spoke.
-        let condition = DeleteIf { unused: true, idle_since_ms, only_checks: true, ..DeleteIf::default() };
-        self.ask_owner(&queue, condition, Asker::Shard);
-    }
-
-    fn ask_owner(
-        &mut self,
-        queue: &Arc<crate::broker::topology::QueueEntry>,
-        condition: DeleteIf,
-        asker: Asker,
-    ) {
-        let (reply, answer) = oneshot::channel();
-        self.shared.shard(queue.target()).push(ShardInput::Delete(queue.id, condition, reply));
-        self.asks.ask(MayDelete { queue: Arc::clone(queue), asker, answer: Answer::new(answer) });
-    }
-
-    /// Queues that may go do so by their numbers: one that was declared anew meanwhile is another.
-    fn hear_owners(&mut self) {
-        for (MayDelete { queue, asker, .. }, answer) in self.asks.answered(self.now_ms) {
-            let command = MetaCommand::Topology(Command::DropQueue { id: queue.id });
-            match (answer, asker) {
-                (Some(Ok(ready)), Asker::Client(reply)) => {
-                    self.proposals.add(command, Reply::Deleted(ready, reply), false, self.now_ms);
-                }
-                (Some(Err(reason)), Asker::Client(reply)) => {
-                    drop(reply.send(Err(not_deleted(reason, &queue))));
-                }
-                (None, Asker::Client(reply)) => drop(reply.send(Err(self.shared.unanswered(&queue)))),
-                (Some(Ok(_)), Asker::Shard) if !self.proposals.has(&command) => {
-                    self.proposals.add(command, Reply::Nobody, true, self.now_ms);
-                }
-                (_, Asker::Shard) => {}
-            }
-        }
-    }
-
-    /// Who orders declarations; 0: nobody that is known.
-    pub(super) fn leader(&self) -> NodeId {
-        let known = self.group.leader();
-        if self.group.is_leader() {
-            self.origin.node
-        } else if known != 0 && known != self.origin.node {
-            known
-        } else if self.heard_leader.1 >= self.group.term() && self.heard_leader.0 != self.origin.node {
-            self.heard_leader.0
-        } else {
-            0
-        }
-    }
-
-    fn send_proposals(&mut self) {
-        let leader = (self.leader(), self.group.term());
-        if leader != self.asked_leader {
-            self.asked_leader = leader;
-            self.pause_until_ms = 0;
-            self.proposals.ask_again();
-        }
-        if self.group.is_leader() {
-            return self.propose();
-        }
-        for (from, number, _) in std::mem::take(&mut self.forwarded) {
-            self.cluster.peers.send(from, PeerMessage::NotProposed(number, leader.0));
-        }
-        if leader.0 == 0 || self.now_ms < self.pause_until_ms || !self.cluster.peers.is_up(leader.0) {
-            return;
-        }
-        while let Some(batch) = self.proposals.batch(self.now_ms) {
-            // The answer is that it takes place.
-            self.cluster.peers.send(leader.0, PeerMessage::Propose(0, Bytes::from(batch)));
-        }
-    }
-
-    /// As the leader: everything that is asked for goes into as few entries as possible.
-    fn propose(&mut self) {
-        let mut entry: Vec<u8> = Vec::new();
-        let mut refused = None;
-        if self.now_ms >= self.pause_until_ms {
-            while refused.is_none()
-                && self.group.can_propose().is_ok()
-                && let Some(batch) = self.proposals.batch(self.now_ms)
-            {
-                refused = add(&mut self.group, &mut entry, &batch).err();
-            }
-        }
-        for (from, number, entries) in std::mem::take(&mut self.forwarded) {
-            if !is_of(from, &entries) {
-                tracing::warn!(from, "a node asks for what cannot be read, or in another one's name");
-                continue;
-            }
-            let result = match refused {
-                None => self.group.can_propose(),
-                Some(reason) => Err(reason),
-            };
-            match result.and_then(|()| add(&mut self.group, &mut entry, &entries)) {
-                Ok(()) => {}
-                Err(_) => self.cluster.peers.send(from, PeerMessage::NotProposed(number, 0)),
-            }
-        }
-        if !entry.is_empty() && self.group.propose(entry).is_err() {
-            refused = Some(Refused::NotLeader);
-        }
-        if refused.is_some() {
-            self.pause_until_ms = self.now_ms + PAUSE_MS;
-            self.proposals.ask_again();
-        }
-    }
-
     /// Does what the group wants done, and takes in what it has committed.
     pub(super) fn carry_out(&mut self) {
         let mut work = std::mem::take(&mut self.work);
@@ -537,11 +364,11 @@ impl MetaGroup {
         self.cold.send_up_to(self.synced);
         let (synced, group_synced) = (self.synced, self.group_synced);
         for (index, reply) in self.checkpoints.extract_if(.., |(index, _)| *index <= synced) {
-            drop(reply.send(index));
+            let _ = reply.send(index);
         }
         let needed_from = self.group.needed_from();
         for (_, reply) in self.flushed.extract_if(.., |(index, _)| *index <= group_synced) {
-            drop(reply.send(needed_from.saturating_sub(1)));
+            let _ = reply.send(needed_from.saturating_sub(1));
         }
     }
 
@@ -586,20 +413,7 @@ impl MetaGroup {
 
     /// Rows for a test to compare.
     #[cfg(test)]
-    pub(crate) fn rows(&self) -> Vec<Row> {
+    pub(crate) fn rows(&self) -> Vec<crate::broker::topology::Row> {
         self.shared.topology().rows().into_iter().chain(self.state.rows()).collect()
     }
-}
-
-/// Adds commands to the entry that is filled; one that is full is proposed first.
-fn add(group: &mut Group, entry: &mut Vec<u8>, commands: &[u8]) -> Result<(), Refused> {
-    if !entry.is_empty() && entry.len() + commands.len() > ENTRY_BYTES {
-        group.propose(std::mem::take(entry))?;
-    }
-    entry.extend_from_slice(commands);
-    Ok(())
-}
-
-fn is_of(node: NodeId, entries: &[u8]) -> bool {
-    MetaEntry::read_all(entries).is_ok_and(|entries| entries.iter().all(|entry| entry.origin.node == node))
 }

@@ -2,18 +2,21 @@
 //!
 //! Here it is for a node by itself. In a cluster:
 //! - `group`: the task, a member of the group that orders declarations
-//! - `proposals`: what this node asks of the group; `asks`: what it asks queues first
+//! - `asking`: what clients and shards ask; `asks`: what queues are asked first
+//! - `proposals`, `proposing`: what this node asks of the group, and how it gets there
 //! - `apply`: what the group has committed; `effects`: what that means for queues of this node
 //! - `copies`: everything at once, for members that lack too much
 //! - `nodes`: which nodes work
 
 mod apply;
+mod asking;
 mod asks;
 mod copies;
 mod effects;
 pub(crate) mod group;
 mod nodes;
 mod proposals;
+mod proposing;
 #[cfg(test)]
 mod tests;
 

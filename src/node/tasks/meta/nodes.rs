@@ -73,13 +73,11 @@ impl MetaGroup {
                 self.nodes.down_at_ms.entry(*node).or_insert(self.now_ms + DOWN_MS);
             }
         }
-        let due: Vec<_> = self
-            .nodes
-            .down_at_ms
-            .extract_if(.., |_, at_ms| *at_ms <= self.now_ms)
-            .map(|(node, _)| node)
-            .collect();
+        let is_due = |at_ms: &u64| *at_ms <= self.now_ms;
+        let of_nodes = self.nodes.down_at_ms.iter();
+        let due: Vec<_> = of_nodes.filter(|(_, at_ms)| is_due(at_ms)).map(|(node, _)| *node).collect();
         for node in due {
+            self.nodes.down_at_ms.remove(&node);
             let Some(member) = self.state.members.nodes.get(&node).filter(|member| member.is_up) else {
                 continue;
             };

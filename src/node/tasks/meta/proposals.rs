@@ -122,7 +122,9 @@ impl Proposals {
 
     /// Time passes: who has waited too long is told, and what may be lost is sent again.
     pub(super) fn look(&mut self, now_ms: u64) {
-        while let Some((_, number)) = self.ends.pop_front_if(|(at_ms, _)| *at_ms <= now_ms) {
+        while self.ends.front().is_some_and(|(at_ms, _)| *at_ms <= now_ms)
+            && let Some((_, number)) = self.ends.pop_front()
+        {
             let Some(waiting) = self.waiting.get_mut(&number) else { continue };
             let reply = std::mem::replace(&mut waiting.reply, Reply::Nobody);
             if !waiting.lasts {

@@ -55,7 +55,7 @@ pub(super) async fn run(context: Arc<Context>, listener: TcpListener) {
 
 async fn greet(context: &Context, socket: TcpStream) -> Result<(Stream, Hello), LinkError> {
     socket.set_nodelay(true)?;
-    let own = context.own.load_full();
+    let own = context.own.clone();
     let greeting = receive(&context.options, &own, socket, |hello| may_come(context, &own, hello));
     let greeting = timeout(context.options.connect_timeout, greeting).await;
     greeting.unwrap_or_else(|_| Err(LinkError::Other("it did not say in time who it is".to_owned())))

@@ -44,7 +44,7 @@ pub(super) async fn run(context: Arc<Context>, peer: Arc<Peer>) {
 
 /// From connecting to the end of the link.
 async fn try_once(context: &Arc<Context>, peer: &Peer) -> Result<(), LinkError> {
-    let (own, address) = (context.own.load_full(), peer.address());
+    let (own, address) = (context.own.clone(), peer.address());
     let attempt = context.next_attempt();
     if own.node > peer.node {
         if peer.is_up() {

@@ -39,7 +39,6 @@ use crate::node::cluster::peer::{LinkState, PeerMessage};
 use crate::node::cluster::security::{Security, SecurityError};
 use node::Peer;
 
-pub(crate) use greeting::LinkError;
 pub(crate) use request::request;
 
 /// Who is told what other nodes say. Nothing in it may wait, nor change the links' nodes.
@@ -97,7 +96,7 @@ pub(crate) struct PeerLinks {
 /// What all tasks of the links share.
 #[derive(Debug)]
 struct Context {
-    own: ArcSwap<Identity>,
+    own: Identity,
     options: LinkOptions,
     incoming: Arc<dyn Incoming>,
     nodes: ArcSwap<BTreeMap<NodeId, Arc<Peer>>>,
@@ -106,8 +105,7 @@ struct Context {
 }
 
 impl PeerLinks {
-    /// Accepts peers from now on; connects to none before [`Self::set_node`], which is for members
-    /// ([`Self::set_identity`]).
+    /// Accepts peers from now on; connects to none before [`Self::set_node`].
     ///
     /// Others take a closed listener for the end of the process: end the links last.
     ///
@@ -129,7 +127,7 @@ impl PeerLinks {
             );
         }
         let context = Arc::new(Context {
-            own: ArcSwap::from_pointee(own),
+            own,
             options,
             incoming,
             nodes: ArcSwap::default(),
@@ -139,16 +137,11 @@ impl PeerLinks {
         Ok(Self { context, acceptor, changes: Mutex::default() })
     }
 
-    /// This node has become a member: before that it is number 0, and only answers questions.
-    pub(crate) fn set_identity(&self, own: Identity) {
-        self.context.own.store(Arc::new(own));
-    }
-
     /// Another node is a member of the cluster, at this address (host and port).
     #[expect(clippy::disallowed_methods, reason = "tasks are started here")]
     pub(crate) fn set_node(&self, node: NodeId, address: &str) {
         let _one_at_a_time = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        if node == self.context.own.load().node {
+        if node == self.context.own.node {
             return;
         }
         if let Some(peer) = self.context.node(node) {
@@ -170,6 +163,7 @@ impl PeerLinks {
     }
 
     /// Bytes that wait for a node, about.
+    #[cfg(test)]
     pub(crate) fn outbox_bytes(&self, node: NodeId) -> usize {
         self.context.node(node).map_or(0, |peer| peer.outbox_bytes())
     }

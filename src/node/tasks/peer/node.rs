@@ -81,6 +81,7 @@ impl Peer {
         }
     }
 
+    #[cfg(test)]
     pub(super) fn outbox_bytes(&self) -> usize {
         self.current.load().as_ref().map_or(0, |connection| connection.outbox_bytes.load(Ordering::Acquire))
     }

@@ -406,7 +406,7 @@ async fn questions_are_answered_to_those_who_know_the_secret() {
     assert!(request(&secret("guess"), &stranger, &address, b"?").await.is_err());
     drop(node);
     sleep(Duration::from_millis(50)).await;
-    assert_eq!(request(&options, &stranger, &address, b"?").await, Err(LinkError::Refused));
+    assert_eq!(request(&options, &stranger, &address, b"?").await, Err(greeting::LinkError::Refused));
 }
 
 #[tokio::test]

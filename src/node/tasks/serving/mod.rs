@@ -81,6 +81,7 @@ impl Serving {
     }
 
     /// Whether shards have told something that [`Self::round`] is to pass on.
+    #[cfg(test)]
     pub(crate) fn wants_round(&mut self) -> bool {
         !self.mailbox.is_empty() || self.sessions.wants_round()
     }

@@ -11,7 +11,6 @@ use crate::broker::ids::{Home, QueueId};
 use crate::broker::queue::{Command, ConsumerSpec, Counts, Options, Queue};
 use crate::broker::topology::QueueEntry;
 use crate::node::links::{ClientInput, ClientLink, DeleteIf, NotConsuming, NotDeleted, ShardInput, Waiter};
-use crate::node::offers::Publisher;
 
 impl Shard {
     /// Does what one input asks for.
@@ -64,9 +63,6 @@ impl Shard {
             ShardInput::ChunkLoaded(id, first, chunk) => self.chunk_loaded(id, first, chunk, now_ms),
             ShardInput::DueLoaded(id, dues, next) => {
                 self.apply(id, Command::DueLoaded(dues, next), now_ms);
-            }
-            ShardInput::Mark(client, confirm) => {
-                self.tell_when_synced(self.index, Some(Publisher { client, confirm }));
             }
             ShardInput::Checkpoint(reply) => self.begin_checkpoint(reply),
             ShardInput::Stop(reply) => self.stop = Some(reply),

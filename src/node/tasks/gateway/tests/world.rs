@@ -193,7 +193,7 @@ impl World {
         self.messages += count;
         let confirm = Confirm { channel: 1, epoch: 1, ranges: vec![(first, count)] };
         let waiter = Waiter::Publisher(Arc::clone(&self.client), confirm);
-        let batch = batch(first..first + count, first % 2 == 0);
+        let batch = batch(first..first + count, first.is_multiple_of(2));
         self.queues().push(ShardInput::Publish(QUEUE, batch, waiter));
     }
 
@@ -213,7 +213,7 @@ impl World {
         }
     }
 
-    pub(in crate::node::tasks) fn ack(&mut self, seq: u64) {
+    pub(in crate::node::tasks) fn ack(&self, seq: u64) {
         self.queues().push(ShardInput::Command(QUEUE, Command::Ack(1, vec![(seq, 1)])));
     }
 
@@ -266,7 +266,7 @@ impl World {
     }
 
     /// The gateway hears who leads.
-    pub(in crate::node::tasks) fn announce(&mut self) {
+    pub(in crate::node::tasks) fn announce(&self) {
         if let Some(leader) = &self.leader {
             self.tell(GatewayInput::Leader(leader.node, self.term));
         }

@@ -280,7 +280,7 @@ impl World {
         let index = self.meta_index;
         for (number, node) in &self.nodes {
             let (changed, deleted) = (changed.clone(), deleted.clone());
-            self.tell(*number, GroupInput::Topology { index, changed, deleted });
+            self.tell(*number, GroupInput::Topology { changed, deleted });
             node.cluster.set_meta_index(index);
         }
     }
@@ -364,8 +364,8 @@ impl World {
     pub(super) fn leader_but(&mut self, not: &[NodeId]) -> NodeId {
         for _ in 0..500 {
             let leads = |node: &Node| matches!(node.task.stage, super::super::Stage::Leader(_));
-            let found = self.nodes.iter().filter(|(_, node)| leads(node)).map(|(number, _)| *number);
-            if let Some(leader) = found.filter(|number| !not.contains(number)).next_back() {
+            let mut found = self.nodes.iter().filter(|(_, node)| leads(node)).map(|(number, _)| *number);
+            if let Some(leader) = found.rfind(|number| !not.contains(number)) {
                 return leader;
             }
             self.pass(10);
@@ -393,7 +393,7 @@ impl World {
         digests
     }
 
-    pub(super) fn status(&mut self, node: NodeId) -> GroupStatus {
+    pub(super) fn status(&self, node: NodeId) -> GroupStatus {
         self.nodes[&node].task.status()
     }
 

@@ -386,9 +386,9 @@ impl World {
             let mut inputs = Vec::new();
             group.take(&mut inputs);
             for input in inputs {
-                let GroupInput::Topology { changed, deleted, .. } = input else { continue };
+                let GroupInput::Topology { changed, deleted } = input else { continue };
                 node.of_groups.extend(changed.iter().map(|queue| queue.id));
-                deleted.iter().for_each(|id| drop(node.of_groups.remove(id)));
+                node.of_groups.retain(|id| !deleted.contains(id));
             }
         }
     }
