@@ -283,7 +283,7 @@ impl World {
         self.tell(GatewayInput::Link(node, LinkState::Down));
     }
 
-    pub(in crate::node::tasks) fn mend(&mut self, node: NodeId) {
+    pub(in crate::node::tasks) fn mend(&self, node: NodeId) {
         if self.peers.down.lock().unwrap().remove(&node) {
             self.tell(GatewayInput::Link(node, LinkState::Up));
             self.announce();
