@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use raft::ProgressState;
 use raft::eraftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState};
+use raft::{Progress, ProgressState};
 
 use super::group::{Group, Refused};
 use crate::broker::ids::NodeId;
@@ -87,7 +87,7 @@ impl Group {
         let is_me = id == self.me();
         let is_active = is_me || self.is_active(node);
         let gets_snapshot = self.copies.is_under_way(node);
-        let follows = progress.state == ProgressState::Replicate && lag_bytes < LAG_BYTES_MAX;
+        let follows = self.keeps_up(progress);
         Some(MemberProgress {
             node,
             is_voter: is_voter(&self.raw.store().members.state, id),
@@ -185,9 +185,14 @@ impl Group {
 
     fn has_caught_up(&self, id: u64) -> bool {
         let Some(progress) = self.raw.raft.prs().get(id) else { return false };
-        let lag_bytes = self.raw.store().entries.bytes_between(progress.matched, self.last_index());
-        let active = NodeId::try_from(id).is_ok_and(|node| self.is_active(node));
-        active && progress.state == ProgressState::Replicate && lag_bytes < LAG_BYTES_MAX
+        NodeId::try_from(id).is_ok_and(|node| self.is_active(node)) && self.keeps_up(progress)
+    }
+
+    /// Who has everything is sent nothing after a lost link, so the leader goes on probing it until the next entry.
+    fn keeps_up(&self, progress: &Progress) -> bool {
+        let last = self.last_index();
+        let lag_bytes = self.raw.store().entries.bytes_between(progress.matched, last);
+        progress.matched == last || (progress.state == ProgressState::Replicate && lag_bytes < LAG_BYTES_MAX)
     }
 
     fn propose_change(&mut self, change: ConfChangeV2) {

@@ -199,3 +199,20 @@ fn a_promise_binds_until_its_time_but_not_towards_the_leader_itself() {
     assert!(promise.allows(3, 10));
     assert!(!Promise::new(0, 1000).allows(0, 10), "behind a restart nobody knows to whom it was given");
 }
+
+#[test]
+fn a_member_that_comes_back_to_a_quiet_group_is_in_sync_again() {
+    let mut cluster = three();
+    for _ in 0..200 {
+        cluster.step(&Faults::NONE);
+    }
+    cluster.crash(1);
+    cluster.start(1);
+    for _ in 0..300 {
+        cluster.step(&Faults::NONE);
+    }
+    let first = cluster.members[0].group.as_ref().unwrap();
+    let progress = first.member_progress();
+    assert!(progress.iter().all(|member| member.lag_entries == 0), "{progress:?}");
+    assert!(progress.iter().all(|member| member.is_in_sync), "{progress:?}");
+}
