@@ -97,7 +97,6 @@ async fn link(context: &Arc<Context>, peer: &Peer, stream: Stream, hello: &Hello
     let name = &hello.from.name;
     tracing::info!(node = peer.node, name, %address, "linked");
     let reason = connection.run(context, peer, stream).await;
-    peer.down(&connection, &*context.incoming);
     tracing::warn!(node = peer.node, name, %reason, "the link is lost");
 }
 

@@ -56,8 +56,9 @@ impl Connection {
         }
     }
 
-    /// Reads and writes until the connection ends. Gives the reason.
+    /// Reads and writes until the connection ends, and reports that. Gives the reason.
     pub(super) async fn run(self: &Arc<Self>, context: &Context, peer: &Peer, stream: Stream) -> Error {
+        let _reports = ReportsEnd(self, context, peer);
         let (reader, writer) = tokio::io::split(stream);
         let end = tokio::select! {
             end = self.read(context, peer, reader) => end,
@@ -177,6 +178,15 @@ impl Connection {
 
     fn end_reason(&self) -> Error {
         Error::other(self.reason.get().copied().unwrap_or("the link is replaced"))
+    }
+}
+
+/// Reports the end of a connection, however it comes.
+struct ReportsEnd<'a>(&'a Arc<Connection>, &'a Context, &'a Peer);
+
+impl Drop for ReportsEnd<'_> {
+    fn drop(&mut self) {
+        self.2.down(self.0, &*self.1.incoming);
     }
 }
 

@@ -11,7 +11,7 @@ use super::greeting::{LinkError, dial, hello};
 use super::node::Peer;
 use crate::node::cluster::handshake::Purpose;
 
-/// A link that lives shorter counts as a failure to connect.
+/// After a link that lives shorter it waits a little before the next.
 const SHORT: Duration = Duration::from_secs(1);
 
 /// Keeps up the link to a node with a larger number; calls one with a smaller number while there is no link.
@@ -22,12 +22,13 @@ pub(super) async fn run(context: Arc<Context>, peer: Arc<Peer>) {
     loop {
         let begun = Instant::now();
         match try_once(&context, &peer).await {
-            Ok(()) if begun.elapsed() > SHORT => {
+            Ok(()) => {
                 retry_after = least;
                 last_problem.clear();
-                continue;
+                if begun.elapsed() > SHORT {
+                    continue;
+                }
             }
-            Ok(()) => {}
             Err(problem) => {
                 if problem == LinkError::Refused {
                     peer.dead(&*context.incoming);
@@ -61,7 +62,6 @@ async fn try_once(context: &Arc<Context>, peer: &Peer) -> Result<(), LinkError> 
     if peer.up(&connection, (other.run, attempt), &*context.incoming) {
         tracing::info!(node = peer.node, name = other.name, address, "linked");
         let reason = connection.run(context, peer, stream).await;
-        peer.down(&connection, &*context.incoming);
         tracing::warn!(node = peer.node, name = other.name, %reason, "the link is lost");
     }
     Ok(())

@@ -94,7 +94,8 @@ impl Context {
 async fn connect(options: &LinkOptions, address: &str) -> Result<TcpStream, LinkError> {
     let mut problem = LinkError::Other(format!("{address} is no address"));
     let mut was_refused = true;
-    for address in tokio::net::lookup_host(address).await? {
+    let found = timeout(options.connect_timeout, tokio::net::lookup_host(address)).await;
+    for address in found.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))? {
         match connect_to(options, address).await {
             Ok(socket) => return Ok(socket),
             Err(error) => {

@@ -35,8 +35,11 @@ pub(crate) async fn request(
         write_frame(&mut stream, question).await?;
         read_frame(&mut stream, BYTES_MAX).await
     };
-    let answer = timeout(ANSWER_TIMEOUT, asking).await;
-    Ok(answer.unwrap_or_else(|_| Err(LinkError::Other("no answer in time".to_owned())))?.into())
+    match timeout(ANSWER_TIMEOUT, asking).await {
+        Ok(Ok(answer)) => Ok(answer.into()),
+        Ok(Err(problem)) => Err(LinkError::Other(format!("the node let the question drop: {problem}"))),
+        Err(_) => Err(LinkError::Other("no answer in time".to_owned())),
+    }
 }
 
 /// Has a question answered.
