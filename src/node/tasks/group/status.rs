@@ -1,6 +1,7 @@
 //! How a group stands, as this node sees it.
 
 use super::{GroupTask, Stage};
+use crate::broker::ids::NodeId;
 use crate::node::cluster::inputs::{GroupStatus, MemberStatus};
 
 impl GroupTask {
@@ -12,13 +13,19 @@ impl GroupTask {
         };
         GroupStatus {
             group: self.number,
-            leader: self.group.leader(),
+            leader: self.leader_if_known(),
             term: self.group.term(),
             commit: self.group.commit(),
             applied,
             queues: queues as u64,
             members: self.members(),
         }
+    }
+
+    /// Not itself before it has begun to lead: until then it names no members but itself, and they would pass for all.
+    fn leader_if_known(&self) -> NodeId {
+        let leader = self.group.leader();
+        if leader == self.node && self.group.member_progress().is_empty() { 0 } else { leader }
     }
 
     fn members(&self) -> Vec<MemberStatus> {
