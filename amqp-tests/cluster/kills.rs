@@ -1,0 +1,117 @@
+//! Processes that end, stand still, or lose their disk.
+
+use std::time::{Duration, Instant};
+
+use super::load::Load;
+use super::nodes::Nodes;
+use super::{alone, rounds};
+
+/// What a publish may have to wait after a kill, on a machine that does nothing else: one second. Here others may be at work.
+const GAP_MAX: Duration = Duration::from_secs(5);
+
+#[test]
+fn nothing_confirmed_is_lost_when_nodes_are_killed() {
+    let _alone = alone();
+    let mut nodes = Nodes::on_loopback(3);
+    let mut load = Load::start(nodes.addresses());
+    load.check_each_node();
+    nodes.await_whole();
+    for round in 0..rounds() * 6 {
+        let place = round % nodes.count();
+        load.fault("kill");
+        nodes.kill(place);
+        load.await_progress();
+        nodes.begin(place);
+        load.check_each_node();
+        nodes.await_whole();
+    }
+    let gaps = load.finish();
+    assert!(gaps.iter().all(|(_, gap)| *gap < GAP_MAX), "{gaps:?}");
+}
+
+#[test]
+fn nothing_confirmed_is_lost_when_nodes_stand_still() {
+    let _alone = alone();
+    let mut nodes = Nodes::on_loopback(3);
+    let mut load = Load::start(nodes.addresses());
+    load.check_each_node();
+    nodes.await_whole();
+    for (round, seconds) in std::iter::repeat_n([1, 2, 4, 8], rounds()).flatten().enumerate() {
+        let place = round % nodes.count();
+        load.fault("standstill");
+        nodes.signal(place, "STOP");
+        let begun = Instant::now();
+        if seconds > 4 {
+            // Long enough for others to have taken over.
+            load.await_progress();
+        }
+        std::thread::sleep(Duration::from_secs(seconds).saturating_sub(begun.elapsed()));
+        nodes.signal(place, "CONT");
+        load.await_progress();
+        load.check_each_node();
+        nodes.await_whole();
+    }
+    load.finish();
+}
+
+#[test]
+fn nothing_confirmed_is_lost_when_all_nodes_are_killed_at_once() {
+    let _alone = alone();
+    let mut nodes = Nodes::on_loopback(3);
+    let mut load = Load::start(nodes.addresses());
+    nodes.await_whole();
+    for _ in 0..rounds() {
+        load.await_progress();
+        load.fault("power");
+        (0..nodes.count()).for_each(|place| nodes.kill(place));
+        (0..nodes.count()).for_each(|place| nodes.begin(place));
+        load.check_each_node();
+        nodes.await_whole();
+    }
+    load.finish();
+}
+
+#[test]
+fn a_rolling_restart_loses_nothing() {
+    let _alone = alone();
+    let mut nodes = Nodes::on_loopback(3);
+    let mut load = Load::start(nodes.addresses());
+    load.check_each_node();
+    nodes.await_whole();
+    for place in 0..nodes.count() {
+        load.fault("restart");
+        nodes.stop(place);
+        nodes.begin(place);
+        load.check_each_node();
+        nodes.await_whole();
+    }
+    let gaps = load.finish();
+    assert!(gaps.iter().all(|(_, gap)| *gap < GAP_MAX), "{gaps:?}");
+}
+
+#[test]
+fn a_node_whose_disk_was_wiped_is_filled_again() {
+    let _alone = alone();
+    let mut nodes = Nodes::on_loopback(3);
+    let mut load = Load::start(nodes.addresses());
+    load.check_each_node();
+    nodes.await_whole();
+    load.fault("wiped disk");
+    // Not the one that founded the cluster: it would found another.
+    nodes.kill(2);
+    nodes.wipe(2);
+    load.await_progress();
+    nodes.begin(2);
+    load.check_each_node();
+    nodes.await_whole();
+    // The others may go now, one after the other: what they had is there.
+    for place in [0, 1] {
+        load.fault("kill");
+        nodes.kill(place);
+        load.await_progress();
+        nodes.begin(place);
+        load.check_each_node();
+        nodes.await_whole();
+    }
+    load.finish();
+}

@@ -1,0 +1,40 @@
+//! Clusters of real processes that lose nodes, cables and disks while clients publish and consume.
+//!
+//! - `nodes`: the processes
+//! - `network`: a network of their own, whose cables can be cut
+//! - `load`: publishers and consumers, and what they must find in the end
+//! - `kills`: processes that end, stand still, or lose their disk; on loopback addresses
+//! - `cuts`: cut cables; left out, with a note, where network namespaces cannot be made
+//!
+//! `WARREN_CLUSTER_ROUNDS` says how often each list of faults is gone through; once when it is not set.
+#![expect(
+    clippy::print_stderr,
+    reason = "a test that is left out says so, others what they saw, and a failing one shows the nodes' logs"
+)]
+#![expect(clippy::disallowed_methods, reason = "tests read clocks and the environment; src/ may not")]
+
+mod cuts;
+mod kills;
+mod load;
+mod network;
+mod nodes;
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How often each list of faults is gone through.
+fn rounds() -> usize {
+    std::env::var("WARREN_CLUSTER_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1)
+}
+
+/// One cluster at a time: each takes what the machine has.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The program under test; `WARREN_TEST_BIN` names another one than cargo has built.
+fn program() -> PathBuf {
+    let told = std::env::var_os("WARREN_TEST_BIN").map(PathBuf::from);
+    told.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_warren")))
+}
