@@ -227,6 +227,7 @@ impl<S: AskSeed> Forming<'_, S> {
         };
         let question = Question::Join(newcomer);
         let mut told: Option<(String, Instant)> = None;
+        let begun = Instant::now();
         loop {
             for seed in self.others() {
                 let problem = match self.ask(seed, &question).await.map(Answer::granted) {
@@ -238,7 +239,12 @@ impl<S: AskSeed> Forming<'_, S> {
                 };
                 let line = format!("{seed}: {problem}");
                 if told.as_ref().is_none_or(|(last, at)| *last != line || at.elapsed() >= TELL_EVERY) {
-                    tracing::warn!(seed, %problem, "not taken into a cluster yet; asking again");
+                    // Nodes that start together wait for each other.
+                    if begun.elapsed() < TELL_EVERY {
+                        tracing::info!(seed, %problem, "not taken into a cluster yet; asking again");
+                    } else {
+                        tracing::warn!(seed, %problem, "not taken into a cluster yet; asking again");
+                    }
                     told = Some((line, Instant::now()));
                 }
             }

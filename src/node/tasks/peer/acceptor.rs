@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::Connection;
-use super::greeting::{LinkError, Stream, receive};
+use super::greeting::{LinkError, STRANGER, Stream, receive};
 use super::node::Peer;
 use super::{Context, request};
 use crate::node::cluster::handshake::{Hello, Identity, Purpose, Unfit};
@@ -23,8 +23,14 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// The same refusal is told in the log once in so long.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// The last refusal in the log.
-type Told = Mutex<(String, Option<Instant>)>;
+/// The last refusal in the log, when it was told, and since when it is the same one.
+type Told = Mutex<Option<Refusal>>;
+
+struct Refusal {
+    text: String,
+    since: Instant,
+    told: Instant,
+}
 
 #[expect(clippy::disallowed_methods, reason = "tasks are started here")]
 pub(super) async fn run(context: Arc<Context>, listener: TcpListener) {
@@ -73,7 +79,7 @@ fn may_come(context: &Context, own: &Identity, hello: &Hello) -> Result<(), Unfi
         return Ok(());
     }
     Err(Unfit(format!(
-        "node {} ({}) does not know node {} ({}) as a member of the cluster",
+        "node {} ({}) does not know node {} ({}) {STRANGER}",
         own.node, own.name, from.node, from.name
     )))
 }
@@ -102,10 +108,17 @@ async fn link(context: &Arc<Context>, peer: &Peer, stream: Stream, hello: &Hello
 
 fn tell(told: &Told, address: SocketAddr, problem: &LinkError) {
     let text = format!("{} {problem}", address.ip());
+    let now = Instant::now();
     let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-    if told.0 == text && told.1.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+    let before = told.as_ref().filter(|before| before.text == text);
+    if before.is_some_and(|before| now - before.told < TELL_EVERY) {
         return;
     }
-    tracing::warn!(%address, %problem, "a node was not let in");
-    *told = (text, Some(Instant::now()));
+    let since = before.map_or(now, |before| before.since);
+    if problem.passes() && now - since < TELL_EVERY {
+        tracing::info!(%address, %problem, "a node was not let in yet");
+    } else {
+        tracing::warn!(%address, %problem, "a node was not let in");
+    }
+    *told = Some(Refusal { text, since, told: now });
 }

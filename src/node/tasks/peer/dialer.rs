@@ -14,17 +14,27 @@ use crate::node::cluster::handshake::Purpose;
 /// After a link that lives shorter it waits a little before the next.
 const SHORT: Duration = Duration::from_secs(1);
 
+/// What is usual when nodes start or join is worth a warning when it lasts so long.
+const USUAL: Duration = Duration::from_secs(5);
+
+/// Why there is no link, and what was told of it.
+struct Trouble {
+    text: String,
+    since: Instant,
+    is_warned: bool,
+}
+
 /// Keeps up the link to a node with a larger number; calls one with a smaller number while there is no link.
 pub(super) async fn run(context: Arc<Context>, peer: Arc<Peer>) {
     let (least, most) = context.options.retry_after;
     let mut retry_after = least;
-    let mut last_problem = String::new();
+    let mut trouble = None;
     loop {
         let begun = Instant::now();
         match try_once(&context, &peer).await {
             Ok(()) => {
                 retry_after = least;
-                last_problem.clear();
+                trouble = None;
                 if begun.elapsed() > SHORT {
                     continue;
                 }
@@ -33,7 +43,7 @@ pub(super) async fn run(context: Arc<Context>, peer: Arc<Peer>) {
                 if problem == LinkError::Refused {
                     peer.dead(&*context.incoming);
                 }
-                tell(&peer, &problem, &mut last_problem);
+                tell(&peer, &problem, &mut trouble);
             }
         }
         tokio::select! {
@@ -67,17 +77,18 @@ async fn try_once(context: &Arc<Context>, peer: &Peer) -> Result<(), LinkError> 
     Ok(())
 }
 
-/// Says the same thing once.
-fn tell(peer: &Peer, problem: &LinkError, last: &mut String) {
+/// Says the same thing once; as a warning at once, or when it does not pass.
+fn tell(peer: &Peer, problem: &LinkError, last: &mut Option<Trouble>) {
     let text = problem.to_string();
-    if *last == text {
-        return;
+    let known = last.take().filter(|known| known.text == text);
+    let is_new = known.is_none();
+    let mut trouble = known.unwrap_or_else(|| Trouble { text, since: Instant::now(), is_warned: false });
+    let (node, address) = (peer.node, peer.address());
+    if !trouble.is_warned && (!problem.passes() || trouble.since.elapsed() >= USUAL) {
+        trouble.is_warned = true;
+        tracing::warn!(node, address, %problem, "cannot connect to a node; trying again");
+    } else if is_new {
+        tracing::info!(node, address, %problem, "not linked to a node yet; trying again");
     }
-    tracing::warn!(
-        node = peer.node,
-        address = peer.address(),
-        problem = text,
-        "cannot connect to a node; trying again"
-    );
-    *last = text;
+    *last = Some(trouble);
 }

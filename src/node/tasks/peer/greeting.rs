@@ -19,6 +19,12 @@ use crate::node::cluster::handshake::{
 /// How a TLS client begins: a handshake record (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
 
+/// What is said of a node that is not known as a member.
+pub(super) const STRANGER: &str = "as a member of the cluster";
+
+const NO_ANSWER: &str = "no answer in time";
+const ENDED: &str = "the other end ended the connection before it was let in";
+
 /// A socket, or TLS over one.
 pub(super) type Stream = Box<dyn Duplex>;
 
@@ -43,12 +49,24 @@ impl fmt::Display for LinkError {
     }
 }
 
+impl LinkError {
+    /// Whether it is usual for a moment when nodes start or join: who is a member is not known everywhere yet, and who
+    /// called has given up meanwhile.
+    pub(super) fn passes(&self) -> bool {
+        match self {
+            Self::Refused => true,
+            Self::Other(text) => [STRANGER, NO_ANSWER, ENDED].iter().any(|usual| text.contains(usual)),
+        }
+    }
+}
+
 impl std::error::Error for LinkError {}
 
 impl From<Error> for LinkError {
     fn from(error: Error) -> Self {
         match error.kind() {
             ErrorKind::ConnectionRefused => Self::Refused,
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => Self::Other(ENDED.to_owned()),
             _ => Self::Other(error.to_string()),
         }
     }
@@ -225,5 +243,5 @@ fn nonce() -> Result<Nonce, LinkError> {
 }
 
 fn no_answer() -> LinkError {
-    LinkError::Other("no answer in time".to_owned())
+    LinkError::Other(NO_ANSWER.to_owned())
 }
