@@ -26,8 +26,8 @@ pub(crate) struct Cluster {
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Where other nodes reach the node that is asked, in place of its data directory; needs the secret or certificates of --config
-    #[arg(long, global = true, value_name = "HOST:PORT")]
-    node: Option<String>,
+    #[arg(long = "node", global = true, value_name = "HOST:PORT")]
+    address: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -118,7 +118,7 @@ pub(crate) async fn run(cluster: Cluster, mut say: impl FnMut(&str)) -> Result<S
     if let Some(data_dir) = cluster.data_dir {
         config.node.data_dir = data_dir;
     }
-    let to = match cluster.node {
+    let to = match cluster.address {
         Some(address) => {
             let security = config.cluster.as_ref().map(|cluster| cluster.security.clone());
             OrderTo::Address(address, security.unwrap_or_default())
@@ -217,6 +217,31 @@ async fn leave(
             // It ends when it has left.
             Err(_) if asks_itself => return Ok("it has left, and ends".to_owned()),
             Err(problem) => return Err(problem),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        cluster: Cluster,
+    }
+
+    #[test]
+    fn a_node_in_an_order_is_not_taken_for_the_one_that_is_asked() {
+        for order in ["forget b", "leave b", "drain b", "transfer 3 b"] {
+            let words = ["cluster"].into_iter().chain(order.split(' '));
+            let Line { cluster } = Line::try_parse_from(words).unwrap();
+            assert_eq!(cluster.address, None, "{order}");
+            let words = ["cluster", "--node", "c:35672"].into_iter().chain(order.split(' '));
+            let Line { cluster } = Line::try_parse_from(words).unwrap();
+            assert_eq!(cluster.address.as_deref(), Some("c:35672"), "{order}");
         }
     }
 }
