@@ -1,7 +1,8 @@
 //! What sessions are told, as long as it may come to nothing.
 //!
 //! Messages and replies leave when all is committed that was done before them, and only as long as nobody else can lead. What
-//! is certain by itself (that items are done, or refused) goes ahead of them; but never ahead of its own reply.
+//! is certain by itself (that items are done, or refused) goes ahead of them; but never ahead of its own reply, nor of
+//! messages that wait for the lease: one of them may be what was settled.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -18,6 +19,8 @@ pub(super) struct Held {
     waiting: VecDeque<(u64, Told)>,
     /// Items whose replies are among them.
     replies: BTreeSet<(NodeId, u64)>,
+    /// Somebody else may lead: nothing waits for a commit alone.
+    has_no_lease: bool,
 }
 
 impl Held {
@@ -35,6 +38,11 @@ impl Held {
                 self.waiting.push_back((index, (node, Answers { answers: later, ..answers })));
             }
         }
+    }
+
+    /// Whether nobody else leads.
+    pub(super) fn set_lease(&mut self, has_lease: bool) {
+        self.has_no_lease = !has_lease;
     }
 
     /// Gives what may be told, everything up to this index being committed, and nobody else leading.
@@ -68,6 +76,7 @@ impl Held {
                 self.replies.insert((node, *number));
                 true
             }
+            Answer::Done(..) if self.has_no_lease && !self.waiting.is_empty() => true,
             Answer::Done(first, last) => self.replies.range((node, *first)..=(node, *last)).next().is_some(),
             Answer::Deliver(_) | Answer::ConsumerCancelled(_) => true,
             Answer::Refused(..) | Answer::NotOwner | Answer::Expects(_) | Answer::Room(_) => false,
@@ -87,6 +96,19 @@ mod tests {
     fn names(out: &mut Vec<Told>) -> Vec<String> {
         let all = out.drain(..).flat_map(|(_, answers)| answers.answers);
         all.map(|answer| format!("{answer:?}")).collect()
+    }
+
+    #[test]
+    fn nothing_is_done_before_messages_that_wait_for_the_lease() {
+        let (mut held, mut out) = (Held::default(), Vec::new());
+        held.set_lease(false);
+        held.add(7, told(vec![Answer::Done(1, 1), Answer::ConsumerCancelled(9)]), &mut out);
+        assert_eq!(names(&mut out), ["Done(1, 1)"]);
+        held.add(7, told(vec![Answer::Done(2, 2)]), &mut out);
+        assert!(out.is_empty());
+        held.set_lease(true);
+        held.release(7, &mut out);
+        assert_eq!(names(&mut out), ["ConsumerCancelled(9)", "Done(2, 2)"]);
     }
 
     #[test]

@@ -126,6 +126,7 @@ impl Leader {
     /// Tells what is certain by now, as long as nobody else leads.
     pub(super) fn release(&mut self, lease_until_ms: u64, now_ms: u64, out: &mut Vec<Told>) {
         self.serve_until(lease_until_ms);
+        self.held.set_lease(now_ms < lease_until_ms);
         if now_ms < lease_until_ms {
             self.held.release(self.synced, out);
         }

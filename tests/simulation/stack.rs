@@ -1,0 +1,142 @@
+//! Whole nodes, with clients: nothing confirmed is lost, whatever goes wrong.
+
+use std::collections::BTreeMap;
+
+use super::clients::Outside;
+use super::history::Fact;
+use super::random::Random;
+use super::run::{Crowd, Outcome, run};
+use super::stack_node::{Planted, Seen, Setup, StackNode, declarations};
+use super::world::{Happened, World};
+use crate::broker::ids::{GroupId, NodeId, Placement, QueueId};
+use crate::broker::queue::Digest;
+use crate::node::cluster::inputs::GroupControl;
+
+/// How often, in thousandths of all rounds, somebody gives an order.
+const ORDERS: u64 = 4;
+/// And how often replicas are compared.
+const LOOKS: u64 = 20;
+
+/// What replicas held, by group and last entry: the first one to have come there, and what it had.
+type Digests = BTreeMap<(GroupId, u64), (NodeId, BTreeMap<QueueId, Digest>)>;
+
+fn simulate(seed: u64, planted: Planted) -> Outcome {
+    let folder = super::folder();
+    let mut random = Random::new(seed ^ 0x57ac);
+    let nodes: u16 = random.pick(&[1, 3, 3, 3, 3, 5]).unwrap_or(3);
+    let setup = Setup {
+        groups: random.between(1, 3) as GroupId,
+        voters: (1..=nodes).collect(),
+        queues: random.between(1, 4),
+        memory_bytes: random.skewed(16 << 10, 1 << 20),
+        lag_bytes_max: random.skewed(2_000, 1 << 20),
+        planted,
+    };
+    let groups = setup.groups;
+    let crowd = Crowd::new(&mut random);
+    let placement = Placement { node: 1, shards: 1, groups };
+    let queues = declarations(placement, setup.queues).1.iter().map(|entry| entry.id).collect();
+    let world = World::<StackNode>::new(setup, random.next(), folder.path(), nodes);
+    let mut digests = Digests::new();
+    run(world, &crowd, queues, &mut |world, outside, happened| {
+        if let Happened::Round(node) = happened {
+            look(world, outside, node);
+            give_orders(world, &mut random, node, groups, outside.is_over);
+            if random.per_mille(LOOKS) {
+                compare(world, &mut digests, node, groups);
+            }
+        }
+    })
+}
+
+fn look(world: &mut World<StackNode>, outside: &mut Outside, node: NodeId) {
+    let now_us = world.now_us;
+    let Some(machine) = world.machine(node) else { return };
+    for seen in machine.seen.drain(..) {
+        let fact = match seen {
+            Seen::Leads(group, term) => Fact::Leads { group, term, node },
+            Seen::Emitted(group, term, consumer, seq) => {
+                // The first one counts: it may be on its way twice.
+                outside.emitted.entry((consumer, seq)).or_insert(now_us);
+                Fact::Emitted { group, term, node }
+            }
+        };
+        outside.history.note(now_us, fact);
+    }
+}
+
+/// Checkpoints, and other leaders.
+fn give_orders(
+    world: &mut World<StackNode>,
+    random: &mut Random,
+    node: NodeId,
+    groups: GroupId,
+    is_over: bool,
+) {
+    if !random.per_mille(ORDERS) {
+        return;
+    }
+    let (group, others) =
+        (random.between(1, groups.into()) as GroupId, world.nodes.keys().copied().collect::<Vec<_>>());
+    let to = random.pick(&others).unwrap_or(node);
+    let transfers = random.per_mille(300) && !is_over;
+    let Some(machine) = world.machine(node) else { return };
+    if transfers {
+        machine.control(group, GroupControl::Transfer(to));
+    } else {
+        machine.begin_checkpoint();
+    }
+    world.wake(node);
+}
+
+/// Replicas that have come to the same entry have the same.
+fn compare(world: &mut World<StackNode>, known: &mut Digests, node: NodeId, groups: GroupId) {
+    for group in 1..=groups {
+        let Some((applied, digests)) = world.machine(node).and_then(|machine| machine.digests(group)) else {
+            continue;
+        };
+        let (first, before) = known.entry((group, applied)).or_insert_with(|| (node, digests.clone()));
+        if *before != digests {
+            let text = format!(
+                "group {group}: at entry {applied} nodes {first} and {node} differ: {before:?} and {digests:?}"
+            );
+            world.broken.get_or_insert(text);
+        }
+    }
+}
+
+#[test]
+fn nothing_confirmed_is_lost_whatever_goes_wrong() {
+    let (mut sent, mut delivered, mut faults) = (0, 0, 0);
+    for seed in super::seeds() {
+        let outcome = simulate(seed, Planted::Nothing);
+        let problems = outcome.problems.join("\n");
+        assert!(problems.is_empty(), "seed {seed} (WARREN_SIMULATION_SEED={seed}):\n{problems}");
+        sent += outcome.sent;
+        delivered += outcome.delivered;
+        faults += outcome.faults;
+    }
+    println!("{sent} messages sent, {delivered} deliveries, {faults} faults");
+    assert!(sent > 0 && delivered > 0);
+}
+
+#[test]
+fn a_seed_gives_the_same_every_time() {
+    for seed in 1..4 {
+        let (one, other) = (simulate(seed, Planted::Nothing), simulate(seed, Planted::Nothing));
+        assert_eq!(one.fingerprint, other.fingerprint, "seed {seed}");
+    }
+}
+
+/// The simulation finds what it is there to find.
+#[track_caller]
+fn is_caught(planted: Planted, seeds: u64) {
+    let caught = (1..=seeds).find(|seed| !simulate(*seed, planted).problems.is_empty());
+    println!("{planted:?}: seed {caught:?}");
+    assert!(caught.is_some(), "{planted:?} was not found in {seeds} seeds");
+}
+
+#[test]
+fn a_disk_that_only_says_that_it_syncs_is_caught() {
+    is_caught(Planted::SkippedSync, 300);
+}
