@@ -29,6 +29,9 @@ mod replay;
 mod replies;
 mod resource_alarm;
 mod shared;
+#[cfg(test)]
+#[path = "../../tests/simulation/mod.rs"]
+mod simulation;
 mod start;
 mod tasks;
 mod unanswered;

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! WARREN_SIMULATION_SEED=n       only this seed
-//! WARREN_SIMULATION_SEEDS=n      so many seeds (200)
+//! WARREN_SIMULATION_SEEDS=n      so many seeds (5)
 //! WARREN_SIMULATION_FIRST=n      the first of them (1)
 //! WARREN_SIMULATION_TRACE=1      says what happens
 //! ```
@@ -39,7 +39,7 @@ mod world;
 
 use std::path::PathBuf;
 
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 5;
 
 /// The seeds to be run.
 fn seeds() -> Vec<u64> {

@@ -119,7 +119,7 @@ impl Machine for StackNode {
         let (topology, queues) = declarations(placement, setup.queues);
         let clock = place.clock.of_node();
         let shared = Arc::new(Shared::new(config, clock, topology, placement, Some(Arc::clone(&cluster))));
-        shared.number_as(node, place.run as _);
+        shared.number_as(node, place.run);
         let store = Arc::new(ColdStore::in_memory(Arc::clone(&place.cold), &place.dir.join("cold"))?);
         let (threads, cold) = ColdSteps::new(Arc::clone(&store));
         let (stored, log, steps) = open_log(setup, place, &store, &cluster)?;

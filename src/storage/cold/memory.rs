@@ -45,6 +45,11 @@ impl MemoryFiles {
         self.lock().batches.len()
     }
 
+    /// Whether writing and flushing fails.
+    pub(crate) fn set_failing(&self, fails: bool) {
+        self.lock().fails = fails;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Files> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

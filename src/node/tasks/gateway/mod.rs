@@ -125,6 +125,17 @@ impl Gateway {
         Some(gateway)
     }
 
+    /// Whether no settlement of a message is under way.
+    #[cfg(test)]
+    pub(crate) fn is_settled(&self, queue: QueueId, seq: u64) -> bool {
+        let covers = |(first, length): &(u64, u64)| (*first..first + length).contains(&seq);
+        self.queues.is_empty()
+            && !self.window.any(|kept| {
+                let Request::Settle { ranges, .. } = &kept.item.request else { return false };
+                kept.item.queue == queue && ranges.iter().any(covers)
+            })
+    }
+
     /// Runs until the node's runtime ends.
     pub(crate) async fn run(mut self) {
         loop {

@@ -5,7 +5,7 @@ use crate::broker::ids::NodeId;
 use crate::node::cluster::inputs::{GroupStatus, MemberStatus};
 
 impl GroupTask {
-    pub(super) fn status(&self) -> GroupStatus {
+    pub(crate) fn status(&self) -> GroupStatus {
         let (applied, queues) = match &self.stage {
             Stage::Waits(_) | Stage::Reads => (0, 0),
             Stage::Replica(replica) => (replica.row.applied, self.entries.len()),
@@ -26,6 +26,12 @@ impl GroupTask {
     fn leader_if_known(&self) -> NodeId {
         let leader = self.group.leader();
         if leader == self.node && self.group.member_progress().is_empty() { 0 } else { leader }
+    }
+
+    /// Whether it has a lead.
+    #[cfg(test)]
+    pub(crate) fn leads(&self) -> bool {
+        matches!(self.stage, Stage::Leader(_))
     }
 
     fn members(&self) -> Vec<MemberStatus> {
