@@ -60,6 +60,7 @@ impl Groups {
             founding::found_groups(cold, recovered, membership, now_ms)?;
             founding::first_state(membership, addresses)
         } else {
+            founding::begin_the_rest(&mut recovered.groups, membership);
             MetaState::restore(recovered.cluster_rows.iter()).map_err(|error| {
                 StartError::Cluster(format!(
                     "what the data directory tells of the cluster is damaged: {error}"
@@ -129,7 +130,7 @@ impl Node {
 
     fn start_groups(&self, joined: &Joined, mut groups: Groups, meta_index: u64) -> Result<(), StartError> {
         let now_ms = self.shared.clock.now_ms();
-        let meta = MetaGroup::new(
+        let mut meta = MetaGroup::new(
             meta::group::Start {
                 shared: Arc::clone(&self.shared),
                 cluster: Arc::clone(&joined.cluster),
@@ -145,6 +146,8 @@ impl Node {
             },
             now_ms,
         )?;
+        // The log has its beginning in front of all others': whether a cluster was founded is asked of that alone.
+        meta.round(now_ms);
         for group in 1..=joined.membership.groups {
             let recovered = groups.take(group);
             let start = group::Start {

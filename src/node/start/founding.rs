@@ -1,6 +1,8 @@
 //! A node that was alone becomes the first of a cluster: what it has goes where its groups look for it.
 
-use crate::broker::ids::META_GROUP;
+use std::collections::BTreeMap;
+
+use crate::broker::ids::{GroupId, META_GROUP};
 use crate::broker::queue::{ChunkWrite, Queue};
 use crate::node::cluster::formation::Addresses;
 use crate::node::cluster::members::Member;
@@ -47,6 +49,17 @@ pub(super) fn found_groups(
     Ok(())
 }
 
+/// Groups that the founder's first start left without a beginning: it was cut off behind that of the meta group, which the
+/// log has first. Nobody else can be a member of them.
+pub(super) fn begin_the_rest(groups: &mut BTreeMap<GroupId, RecoveredGroup>, membership: &Membership) {
+    if !membership.is_founder {
+        return;
+    }
+    for group in groups.values_mut().filter(|group| group.stored.is_empty() && group.meta_index == 0) {
+        group.stored = Stored::bootstrap(&[membership.node]);
+    }
+}
+
 /// What all nodes of the cluster know alike, at its beginning.
 pub(super) fn first_state(membership: &Membership, addresses: &Addresses) -> MetaState {
     let first = Member {
@@ -78,4 +91,40 @@ fn keep(cold: &ColdStore, id: u64, queue: &mut Queue, now_ms: u64) -> Result<(),
     cold.write(batch)?;
     stored.into_iter().for_each(|first| queue.chunk_stored(first, false, now_ms));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn membership(is_founder: bool) -> Membership {
+        Membership {
+            cluster: Membership::cluster_text(7),
+            node: 1,
+            name: "one".to_owned(),
+            run: 2,
+            groups: 2,
+            is_founder,
+            has_left: false,
+            members: Vec::new(),
+        }
+    }
+
+    fn found(meta_index: u64) -> BTreeMap<GroupId, RecoveredGroup> {
+        let group = |stored| RecoveredGroup { stored, meta_index };
+        [(1, group(Stored::bootstrap(&[1]))), (2, group(Stored::default()))].into()
+    }
+
+    #[test]
+    fn a_group_that_a_cut_off_founding_left_out_begins_with_the_next_start() {
+        let mut groups = found(0);
+        begin_the_rest(&mut groups, &membership(true));
+        assert!(groups.values().all(|group| !group.stored.is_empty()));
+        // What others may be members of is begun by nobody.
+        for (meta_index, is_founder) in [(0, false), (5, true)] {
+            let mut groups = found(meta_index);
+            begin_the_rest(&mut groups, &membership(is_founder));
+            assert!(groups[&2].stored.is_empty());
+        }
+    }
 }

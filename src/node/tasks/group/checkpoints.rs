@@ -71,7 +71,7 @@ impl GroupTask {
                 replica.begin_checkpoint();
                 true
             }
-            Stage::Leader(leader) => leader.begin_checkpoint(self.now_ms),
+            Stage::Leader(leader) => leader.begin_checkpoint(&mut self.group, self.meta_index, self.now_ms),
         };
         if has_begun {
             self.checkpoints.running = Some(std::mem::take(&mut self.checkpoints.waiting));

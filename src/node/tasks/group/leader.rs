@@ -156,8 +156,10 @@ impl Leader {
     }
 
     /// Everything up to here is to be in the cold store. False when that cannot begin yet.
-    pub(super) fn begin_checkpoint(&mut self, now_ms: u64) -> bool {
+    pub(super) fn begin_checkpoint(&mut self, group: &mut Group, meta_index: u64, now_ms: u64) -> bool {
         self.shard.send_gathered();
+        // At once: with much to do, each round gathers something.
+        self.propose(group, meta_index);
         if !self.backlog.is_empty() || self.shard.has_appends() {
             return false;
         }

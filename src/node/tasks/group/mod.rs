@@ -78,6 +78,8 @@ pub(crate) struct GroupTask {
     stage: Stage,
     /// Ascends with each reading of the store: what an earlier one found is of no use.
     reading: u64,
+    /// Queues that are declared up to this index of the meta group are among the entries.
+    meta_index: u64,
     /// The leader that was told last, and its term.
     told_leader: (NodeId, u64),
     checkpoints: Checkpoints,
@@ -112,6 +114,8 @@ enum Stage {
 #[derive(Debug)]
 pub(crate) struct Read {
     number: u64,
+    /// Queues that were declared behind this index of the meta group were not looked for.
+    meta_index: u64,
     row: GroupRow,
     queues: Vec<(QueueId, Queue)>,
 }
@@ -154,6 +158,7 @@ impl GroupTask {
             entries: start.queues.into_iter().map(|entry| (entry.id, entry)).collect(),
             stage: Stage::Waits(start.meta_index),
             reading: 0,
+            meta_index: 0,
             told_leader: (0, 0),
             checkpoints: Checkpoints::default(),
             copies: Copies::default(),
@@ -214,6 +219,7 @@ impl GroupTask {
             self.handle(input);
         }
         self.inputs = inputs;
+        self.meta_index = meta_index;
         if self.has_failed {
             return;
         }

@@ -76,12 +76,12 @@ impl GroupTask {
     pub(super) fn read_store(&mut self) {
         self.stage = Stage::Reads;
         self.reading += 1;
-        let (number, group) = (self.reading, self.number);
+        let (number, group, meta_index) = (self.reading, self.number, self.meta_index);
         let queues: Vec<_> = self.entries.keys().copied().collect();
         let mailbox = Arc::clone(&self.mailbox);
         self.cold.behind(move |store| {
             let (row, queues) = read(store, group, &queues)?;
-            mailbox.push(GroupInput::Read(Box::new(Read { number, row, queues })));
+            mailbox.push(GroupInput::Read(Box::new(Read { number, meta_index, row, queues })));
             Ok(())
         });
     }
@@ -91,8 +91,8 @@ impl GroupTask {
         if read.number != self.reading || !matches!(self.stage, Stage::Reads) {
             return;
         }
-        if read.row.meta_index > self.cluster.meta_index() {
-            // It holds queues that are not declared here yet.
+        if read.row.meta_index > read.meta_index {
+            // It holds queues that were not declared here yet when it was read.
             self.stage = Stage::Waits(read.row.meta_index);
             return;
         }

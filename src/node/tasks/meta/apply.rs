@@ -40,11 +40,13 @@ impl MetaGroup {
             // What is published from here on is not among what a new binding is given.
             recalls.push(step.outcomes.last().and_then(|outcome| effects.recall(outcome)));
         }
-        shared.set_version(topology.version());
-        drop(topology);
         for (entry, step) in &steps {
             step.outcomes.iter().for_each(|outcome| effects.change(&entry.command, outcome));
         }
+        // Nor before its group does: a publish says by the index which declarations its leader must know first.
+        self.tell_groups();
+        shared.set_version(topology.version());
+        drop(topology);
         for ((entry, step), recalled) in steps.into_iter().zip(recalls) {
             self.has_applied(&entry, step, recalled);
         }

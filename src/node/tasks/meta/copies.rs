@@ -229,10 +229,11 @@ impl MetaGroup {
         after.follow(&topology);
         let mut effects = Effects { shared: &shared, cluster: &cluster, for_groups: &mut self.for_groups };
         effects.replace(&topology, &after);
+        self.state = state;
+        self.tell_groups();
         shared.set_version(after.version());
         *topology = after;
         drop(topology);
-        self.state = state;
         self.copies.is_noted = true;
         self.members_changed();
         self.answer_from_copy();

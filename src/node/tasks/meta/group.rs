@@ -381,7 +381,7 @@ impl MetaGroup {
         self.checkpoints.push((self.index, reply));
     }
 
-    fn tell_groups(&mut self) {
+    pub(super) fn tell_groups(&mut self) {
         let applied = self.state.applied();
         if applied != self.told {
             self.told = applied;

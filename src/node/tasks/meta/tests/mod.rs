@@ -257,3 +257,34 @@ fn connections_without_queues_end_without_a_word_to_others() {
     ended.ok();
     assert_eq!(world.nodes[&1].cluster.meta_index(), before);
 }
+
+#[test]
+fn whoever_hears_of_a_queue_sends_publishes_that_wait_for_its_declaration() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use crate::node::cluster::handle::Cluster;
+
+    /// Looks, at the moment of the answer, whether the groups were told.
+    struct Looks {
+        cluster: Arc<Cluster>,
+        before: u64,
+        was_told: AtomicBool,
+    }
+
+    impl std::task::Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            self.was_told.store(self.cluster.meta_index() > self.before, Ordering::SeqCst);
+        }
+    }
+
+    let mut world = World::of(1);
+    let cluster = Arc::clone(&world.nodes[&1].cluster);
+    let before = cluster.meta_index();
+    let looks = Arc::new(Looks { cluster, before, was_told: AtomicBool::new(false) });
+    let mut asked = world.apply(1, queue("q", true, true));
+    asked.wakes(&Arc::clone(&looks).into());
+    world.pass(200);
+    asked.ok();
+    assert!(looks.was_told.load(Ordering::SeqCst));
+}

@@ -143,6 +143,12 @@ impl<T> Asked<T> {
         self.0.try_recv().ok()
     }
 
+    /// Has somebody woken by the answer, which is not there yet.
+    pub(super) fn wakes(&mut self, waker: &std::task::Waker) {
+        let answer = std::pin::Pin::new(&mut self.0);
+        assert!(answer.poll(&mut std::task::Context::from_waker(waker)).is_pending());
+    }
+
     pub(super) fn ok(mut self) -> T {
         self.0.try_recv().expect("it is answered").unwrap_or_else(|refusal| panic!("{refusal}"))
     }
