@@ -40,6 +40,17 @@ pub(crate) struct Forward {
     pub(crate) items: Vec<Item>,
 }
 
+impl Forward {
+    /// Bytes of all messages in it.
+    pub(crate) fn message_bytes(&self) -> usize {
+        let of = |item: &Item| match &item.request {
+            Request::Publish { batch, .. } => batch.records.len(),
+            _ => 0,
+        };
+        self.items.iter().map(of).sum()
+    }
+}
+
 /// One thing that is asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Item {

@@ -23,6 +23,10 @@ use crate::node::mailbox::Mailbox;
 
 type Each<'a> = &'a mut dyn FnMut(ShardInput);
 
+/// Bytes of messages that are handed over at a time: what follows from them is one entry of a group's log, and that must fit a
+/// message to the other members.
+pub(super) const TAKEN_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// One session.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -36,6 +40,8 @@ pub(super) struct Session {
     /// The session knows what became of all items below this number.
     answered: u64,
     waiting: VecDeque<Forward>,
+    /// More of it could be taken: enough was, for once.
+    pub(super) has_more: bool,
     /// What the shard takes for a client.
     link: Arc<ClientLink>,
     /// Where dead letters are told of that have arrived.
@@ -108,6 +114,7 @@ impl Session {
             number: 0,
             answered: 0,
             waiting: VecDeque::new(),
+            has_more: false,
             link,
             letters: Arc::new(Mailbox::new(usize::MAX)),
             publishes: Publishes::default(),
@@ -186,15 +193,24 @@ impl Session {
 
     /// Gives what is next, as far as its declarations are known.
     pub(super) fn take(&mut self, meta_index: u64, has_room: bool, each: Each<'_>) {
+        self.has_more = false;
         self.return_strays(each);
         if !self.go_on_closing(each) {
             return;
         }
-        while self.waiting.front().is_some_and(|forward| forward.meta_index <= meta_index)
+        let mut bytes = 0;
+        while bytes < TAKEN_BYTES_MAX
+            && self.is_next_known(meta_index)
             && let Some(forward) = self.waiting.pop_front()
         {
+            bytes += forward.message_bytes();
             self.take_forward(forward, has_room, each);
         }
+        self.has_more = self.is_next_known(meta_index);
+    }
+
+    fn is_next_known(&self, meta_index: u64) -> bool {
+        self.waiting.front().is_some_and(|forward| forward.meta_index <= meta_index)
     }
 
     fn take_forward(&mut self, forward: Forward, has_room: bool, each: Each<'_>) {
@@ -507,12 +523,13 @@ impl Session {
         !self.link.mailbox.is_empty()
             || !self.letters.is_empty()
             || !self.out.is_empty()
+            || self.has_more
             || self.asks.iter_mut().chain(&mut self.stray).any(Ask::is_answered)
             || self.closing.iter_mut().any(Closing::may_go_on)
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut is_ready = self.link.mailbox.poll_filled(cx).is_ready();
+        let mut is_ready = self.link.mailbox.poll_filled(cx).is_ready() | self.has_more;
         is_ready |= self.letters.poll_filled(cx).is_ready();
         for ask in self.asks.iter_mut().chain(&mut self.stray) {
             is_ready |= ask.poll(cx).is_ready();

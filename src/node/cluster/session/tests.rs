@@ -1,5 +1,6 @@
 //! Sessions at a group's leader, as far as a node's shards do not show it (`tasks/serving`).
 
+use super::one::TAKEN_BYTES_MAX;
 use super::{SessionTable, Sessions};
 use crate::broker::batch::{Batch, Message};
 use crate::broker::ids::QueueId;
@@ -101,6 +102,20 @@ fn a_new_run_of_a_node_begins_with_the_first_number() {
     assert_eq!(take(&mut sessions).len(), 1);
     sessions.logged(2);
     assert!(matches!(answers(&mut sessions, 2)[..], [Answer::Done(1, 1)]));
+}
+
+#[test]
+fn what_comes_all_at_once_is_taken_piece_by_piece() {
+    let mut sessions = Sessions::new(Owner::Group(1), SessionTable::default());
+    let large = || {
+        let mut records = Vec::new();
+        Message { body: &vec![0; TAKEN_BYTES_MAX / 2], persistent: true, ..Message::default() }
+            .put(&mut records);
+        Request::Publish { batch: Batch::of(records, 1, 1), letters: false }
+    };
+    (1..=5).for_each(|first| sessions.forward(forward(1, 1, first, vec![large()])));
+    let taken = [0; 3].map(|_| (take(&mut sessions).len(), sessions.by_node[&2].has_more));
+    assert_eq!(taken, [(2, true), (2, true), (1, false)]);
 }
 
 #[test]
