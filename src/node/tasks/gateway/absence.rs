@@ -125,6 +125,7 @@ impl Gateway {
 
     /// Nothing comes of an item. Questions are answered by dropping them.
     pub(super) fn fail(&mut self, kept: Kept) {
+        self.end_consumer_of(&kept);
         match kept.wait {
             // They can be found where they came from when the node starts again.
             Wait::Publish(Waiter::DeadLetters(_), ..) => {}

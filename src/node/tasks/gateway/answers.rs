@@ -6,7 +6,7 @@ use super::window::{Kept, Wait};
 use crate::broker::arguments::object_text;
 use crate::broker::ids::QueueId;
 use crate::broker::queue::{Delivery, GetReply};
-use crate::node::cluster::forward::{Answer, Answers, Reply, Settle};
+use crate::node::cluster::forward::{Answer, Answers, Reply, Request, Settle};
 use crate::node::links::{ClientInput, Waiter};
 use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
@@ -61,13 +61,19 @@ impl Gateway {
     }
 
     fn deliver(&mut self, delivery: Delivery) {
-        if let Some(attached) = self.consumers.get_mut(delivery.consumer) {
-            attached.delivered(&delivery);
-            attached.client.mailbox.push(ClientInput::Deliver(delivery));
+        let Some(attached) = self.consumers.get_mut(delivery.consumer) else { return };
+        if attached.state == State::Gone {
+            // Nobody would settle it.
+            let ranges = delivery.entries.iter().map(|entry| (entry.seq, 1)).collect();
+            let (queue, how) = (attached.queue, Settle::Requeue);
+            return self.settle(queue, (delivery.consumer, how, ranges), None);
         }
+        attached.delivered(&delivery);
+        attached.client.mailbox.push(ClientInput::Deliver(delivery));
     }
 
-    fn done(&self, kept: Kept) {
+    fn done(&mut self, kept: Kept) {
+        self.end_consumer_of(&kept);
         let queue = kept.item.queue;
         match kept.wait {
             Wait::Publish(waiter, count, refused) => resolve(waiter, count, &refused),
@@ -75,6 +81,13 @@ impl Gateway {
             Wait::Commit(part, _) => part.refuse(self.is_full(queue)),
             // Nobody waits, or hears by this being dropped that there is no answer.
             _ => {}
+        }
+    }
+
+    /// Nothing comes for a consumer behind its end.
+    pub(super) fn end_consumer_of(&mut self, kept: &Kept) {
+        if let Request::Cancel(consumer) = kept.item.request {
+            self.consumers.remove(consumer);
         }
     }
 

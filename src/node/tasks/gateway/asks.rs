@@ -117,7 +117,7 @@ impl Gateway {
         }
     }
 
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         queue: QueueId,
         (consumer, how, ranges): (ConsumerId, Settle, Vec<SeqRange>),
@@ -132,10 +132,13 @@ impl Gateway {
         self.settle(queue, (GETTER, how, vec![(seq, 1)]), None);
     }
 
+    /// What its owner has sent meanwhile still comes: to its client if that waits for the end, otherwise it goes back.
     pub(super) fn cancel(&mut self, queue: QueueId, consumer: ConsumerId, wait: Wait) {
+        let state = if matches!(wait, Wait::Nobody) { State::Gone } else { State::Suspended };
+        let attached = self.consumers.get_mut(consumer);
+        let before = attached.map(|attached| std::mem::replace(&mut attached.state, state));
         self.end(queue, Request::Cancel(consumer), wait);
-        let attached = self.consumers.remove(consumer);
-        if !self.is_connected && attached.is_some_and(|attached| attached.state == State::Asked) {
+        if !self.is_connected && before == Some(State::Asked) {
             // It ended before it began.
             let begins =
                 |kept: &Kept| matches!(&kept.item.request, Request::Consume(begun) if begun.id == consumer);
@@ -170,7 +173,7 @@ impl Gateway {
             Request::Suspend(_) | Request::Cancel(_) => self.fail(kept),
             Request::Consume(_) if matches!(kept.wait, Wait::Back(_)) => {}
             // It ended before its owner had answered.
-            Request::Consume(consumer) if self.consumers.get_mut(consumer.id).is_none() => self.fail(kept),
+            Request::Consume(consumer) if !self.consumers.is_asked(consumer.id) => self.fail(kept),
             _ => self.window.push(kept),
         }
     }

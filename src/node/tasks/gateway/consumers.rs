@@ -28,6 +28,8 @@ pub(super) enum State {
     Taken,
     /// It is given nothing more.
     Suspended,
+    /// It ends, and its client does not wait for what is under way.
+    Gone,
 }
 
 impl Attached {
@@ -89,6 +91,12 @@ impl Consumers {
 
     pub(super) fn get_mut(&mut self, id: ConsumerId) -> Option<&mut Attached> {
         self.by_arrival.get_mut(self.by_id.get(&id)?)
+    }
+
+    /// Whether the owner has still to say whether it takes it, and it has not ended meanwhile.
+    pub(super) fn is_asked(&self, id: ConsumerId) -> bool {
+        let attached = self.by_id.get(&id).and_then(|arrival| self.by_arrival.get(arrival));
+        attached.is_some_and(|attached| attached.state == State::Asked)
     }
 
     pub(super) fn remove(&mut self, id: ConsumerId) -> Option<Attached> {

@@ -301,3 +301,48 @@ fn a_commit_is_refused_when_there_is_no_majority_and_its_deliveries_go_back() {
     });
     assert_eq!(settled.collect::<Vec<_>>(), [(Settle::Fail, vec![(5, 1)])]);
 }
+
+/// A consumer that its owner has taken, with a message that was sent before the owner hears of its end.
+fn ends_with_one_under_way(single: &mut Single, end: ShardInput) {
+    single.lead(2, 1);
+    let (reply, _answer) = oneshot::channel();
+    let spec = Box::new(consumer_spec(8));
+    single.ask(ShardInput::Consume(QUEUE, spec, Arc::clone(&single.client), reply));
+    single.round(0);
+    let forward = single.forwards(2).remove(0);
+    single.answer(&forward, vec![Answer::Reply(1, Reply::Consume(Ok(()))), Answer::Done(1, 1)]);
+    single.round(0);
+    single.ask(end);
+    single.round(0);
+    let entries = vec![Entry { seq: 44, offset: 0, redelivered: false, returns: 0 }];
+    let delivery = Delivery { consumer: 8, data: batch(0..1, true).records, entries };
+    let forward = single.forwards(2).remove(0);
+    assert!(matches!(forward.items[0].request, Request::Cancel(8)));
+    let end = vec![Answer::Deliver(delivery), Answer::Reply(2, Reply::Unit), Answer::Done(2, 2)];
+    single.answer(&forward, end);
+    single.round(0);
+}
+
+#[test]
+fn what_is_under_way_to_a_consumer_that_ends_reaches_its_client() {
+    let mut single = Single::new(Owner::Group(1), "");
+    let (reply, mut ended) = oneshot::channel();
+    ends_with_one_under_way(&mut single, ShardInput::Cancel(QUEUE, 8, reply));
+    assert!(ended.try_recv().is_ok());
+    let mut told = Vec::new();
+    single.client.mailbox.take(&mut told);
+    assert!(matches!(&told[..], [ClientInput::Deliver(delivery)] if delivery.entries[0].seq == 44));
+}
+
+#[test]
+fn what_is_under_way_to_a_client_that_is_gone_goes_back() {
+    let mut single = Single::new(Owner::Group(1), "");
+    ends_with_one_under_way(&mut single, ShardInput::Command(QUEUE, Command::Cancel(8)));
+    let Request::Settle { consumer, how, ranges } = single.forwards(2)[0].items[0].request.clone() else {
+        panic!()
+    };
+    assert_eq!((consumer, how, ranges), (8, Settle::Requeue, vec![(44, 1)]));
+    let mut told = Vec::new();
+    single.client.mailbox.take(&mut told);
+    assert!(told.is_empty());
+}
