@@ -86,6 +86,9 @@ impl Leader {
         {
             self.synced = shard_index;
         }
+        // What was not proposed here holds nothing for the store: a change of the members. Left out, it would keep the log from
+        // being released for as long as nothing else is proposed.
+        self.row.applied = self.row.applied.max(index);
         self.shard.synced(self.synced);
     }
 

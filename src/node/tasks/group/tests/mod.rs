@@ -227,6 +227,26 @@ fn a_member_that_was_down_catches_up_from_the_log_or_gets_a_copy() {
 }
 
 #[test]
+fn a_lead_under_which_only_members_changed_holds_no_log_back() {
+    let mut world = World::new();
+    let leader = world.leader();
+    let other = if leader == 3 { 2 } else { 3 };
+    let voters: Vec<_> = world::NODES.into_iter().filter(|node| *node != other).collect();
+    for (voters, learners) in [(voters, vec![other]), (world::NODES.to_vec(), Vec::new())] {
+        let (reply, mut begun) = tokio::sync::oneshot::channel();
+        let control = GroupControl::SetMembers { voters, learners, reply };
+        world.tell(leader, GroupInput::Control(control));
+        world.pass(500);
+        assert!(begun.try_recv().unwrap());
+    }
+    assert!(world.records(leader) > 4, "the changes are in the log");
+    world.checkpoint(leader);
+    assert_eq!(world.leader(), leader);
+    // The state of the group, and what it was written for.
+    assert!(world.records(leader) <= 2, "{} records are left", world.records(leader));
+}
+
+#[test]
 fn a_queue_that_is_deleted_takes_its_messages_along_everywhere() {
     let mut world = World::new();
     let (gone, kept) = (world.declare("gone"), world.declare("kept"));

@@ -397,6 +397,11 @@ impl World {
         self.nodes[&node].task.status()
     }
 
+    /// How many of the group's records a node's log holds.
+    pub(super) fn records(&self, node: NodeId) -> usize {
+        self.nodes[&node].log.0.lock().unwrap().synced.len()
+    }
+
     /// Everything goes to the cold store of a node, and its log lets go of what is not needed.
     pub(super) fn checkpoint(&mut self, number: NodeId) {
         let (reply, mut done) = tokio::sync::oneshot::channel();
