@@ -27,7 +27,8 @@ pub struct GroupOptions {
     pub memory_bytes_max: usize,
     /// Committed entries handed out by one call for work, but at least one entry.
     pub committed_bytes_max: u64,
-    /// What is not needed any more but by a member that lags is kept up to this much.
+    /// What is not needed any more but by a member that lags is kept up to this much. A member that gets a copy lags by what
+    /// comes in meanwhile: with less than that it would need one copy after the other.
     pub lag_bytes_max: u64,
     /// Makes the election timeouts of nodes differ; the same seed gives the same timeouts.
     pub seed: u64,
@@ -49,7 +50,7 @@ impl GroupOptions {
             uncommitted_bytes_max: 16 << 20,
             memory_bytes_max: 4 << 20,
             committed_bytes_max: 1 << 20,
-            lag_bytes_max: 64 << 20,
+            lag_bytes_max: 512 << 20,
             seed,
         }
     }

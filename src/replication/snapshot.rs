@@ -29,6 +29,8 @@ pub struct SnapshotMeta {
 pub(super) struct Copies {
     /// As leader: to whom, and the entry behind which the log is kept for it.
     under_way: BTreeMap<NodeId, u64>,
+    /// The same for copies that arrived: until the member answers, it is not known to have any entry.
+    arrived: BTreeMap<NodeId, u64>,
     not_before_ms: BTreeMap<NodeId, u64>,
     /// As receiver: what was installed, and at which index of the node's log that is kept.
     pub(super) installing: Option<Installing>,
@@ -60,6 +62,7 @@ impl Copies {
             return false;
         }
         self.not_before_ms.remove(&to);
+        self.arrived.remove(&to);
         self.under_way.insert(to, 0);
         true
     }
@@ -67,6 +70,7 @@ impl Copies {
     /// Nobody but a leader sends copies.
     pub(super) fn stop(&mut self) {
         self.under_way.clear();
+        self.arrived.clear();
         self.not_before_ms.clear();
     }
 }
@@ -92,6 +96,9 @@ impl Group {
 
     /// The member has it all.
     pub fn snapshot_done(&mut self, to: NodeId) {
+        if let Some(held) = self.copies.under_way.get(&to) {
+            self.copies.arrived.insert(to, *held);
+        }
         // What it said before that must not make another one necessary.
         let not_before_ms = self.now_ms + 2 * self.options.election_ms();
         self.copies.failed(to, not_before_ms);
@@ -208,7 +215,9 @@ impl Group {
         let (me, lag_bytes_max) = (self.me(), self.options.lag_bytes_max);
         let active = self.raw.raft.prs().iter().filter(|(id, _)| **id != me).filter_map(|(id, progress)| {
             let node = NodeId::try_from(*id).ok()?;
-            let held = self.copies.under_way.get(&node).copied().unwrap_or(0);
+            let copies = &self.copies;
+            let held =
+                copies.under_way.get(&node).or_else(|| copies.arrived.get(&node)).copied().unwrap_or(0);
             self.is_active(node).then_some(progress.matched.max(held))
         });
         let kept = active.filter(|behind| entries.bytes_between(*behind, index) <= lag_bytes_max);
