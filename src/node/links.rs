@@ -49,6 +49,8 @@ pub(crate) enum ClientInput {
     MayGather,
     /// The machine is short of nothing any more.
     AlarmsOver,
+    /// What the connection has published waits for a majority of the nodes.
+    MajorityMissing,
     /// The connection has to end, for this reason.
     Close(Box<Refusal>),
     /// The node stops.

@@ -461,6 +461,7 @@ impl Session {
                 | ClientInput::MetaSynced
                 | ClientInput::MayGather
                 | ClientInput::AlarmsOver
+                | ClientInput::MajorityMissing
                 | ClientInput::Close(_)
                 | ClientInput::Stopping => {}
             }

@@ -47,6 +47,13 @@ impl Session {
         true
     }
 
+    /// What was published already waits as well: one that publishes nothing before that is confirmed is told, too.
+    pub(super) fn block_waiting(&mut self) {
+        if matches!(self.block, Block::Free) {
+            self.block();
+        }
+    }
+
     /// Ends the block when all alarms are over.
     pub(super) fn look_at_alarms(&mut self) {
         if let Block::Blocked { is_told, .. } = self.block

@@ -26,6 +26,7 @@ impl Session {
                 ClientInput::Returned { channel, epoch, record } => {
                     self.give_back(channel, epoch, &record);
                 }
+                ClientInput::MajorityMissing => self.block_waiting(),
                 ClientInput::Close(refusal) => self.forced = Some(refusal),
                 // These only wake the task, which looks for itself.
                 ClientInput::MetaSynced

@@ -3,6 +3,9 @@
 //! A group has one again soon, or a majority is missing: after some patience whoever asks is told that, and publishers wait
 //! or have their messages refused. The queues of a node come back with it: whoever asks meanwhile hears so at once.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::Gateway;
 use super::answers::resolve;
 use super::window::{Kept, Wait};
@@ -95,13 +98,26 @@ impl Gateway {
         }
         if on {
             tracing::warn!(owner = ?self.owner, "no majority: publishers are blocked");
-        } else {
-            tracing::warn!(owner = ?self.owner, "there is a majority again");
+            self.shared.resource_alarms.count_majority(true);
+            return self.tell_waiting();
         }
-        if self.shared.resource_alarms.count_majority(on) {
+        tracing::info!(owner = ?self.owner, "there is a majority again");
+        if self.shared.resource_alarms.count_majority(false) {
             for client in &self.shared.clients {
                 client.mailbox.push(ClientInput::AlarmsOver);
             }
+        }
+    }
+
+    /// Publishers that wait for a confirm may have nothing more to send, at which they would meet the alarm.
+    fn tell_waiting(&self) {
+        let publisher = |kept: &Kept| match &kept.wait {
+            Wait::Publish(Waiter::Publisher(client, _), ..) => Some((client.id, Arc::clone(client))),
+            _ => None,
+        };
+        let waiting: BTreeMap<_, _> = self.window.all().filter_map(publisher).collect();
+        for client in waiting.values() {
+            client.mailbox.push(ClientInput::MajorityMissing);
         }
     }
 

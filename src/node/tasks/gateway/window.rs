@@ -133,7 +133,11 @@ impl Window {
     }
 
     pub(super) fn any(&self, fits: impl Fn(&Kept) -> bool) -> bool {
-        self.slots.iter().flatten().any(fits)
+        self.all().any(fits)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Kept> {
+        self.slots.iter().flatten()
     }
 
     /// What is to be sent next: the first number, and the items.

@@ -54,7 +54,9 @@ fn publishers_are_blocked_until_there_is_a_majority() {
     single.round(0);
     let reason = single.shared.resource_alarms.reason().unwrap();
     assert!(reason.starts_with("the cluster has no majority for"), "{reason}");
-    assert_eq!(confirms(&single.client), []);
+    let mut told = Vec::new();
+    single.client.mailbox.take(&mut told);
+    assert!(matches!(told.as_slice(), [ClientInput::MajorityMissing]), "{told:?}");
     single.lead(1, 1);
     single.round(0);
     assert!(single.shared.resource_alarms.are_on(), "nobody has said that it leads");
