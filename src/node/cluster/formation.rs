@@ -1,5 +1,6 @@
 //! How a node comes to be in a cluster: it was in one before, founds one, or asks a seed to be taken in.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
@@ -226,7 +227,8 @@ impl<S: AskSeed> Forming<'_, S> {
             token: random()?,
         };
         let question = Question::Join(newcomer);
-        let mut told: Option<(String, Instant)> = None;
+        // By seed: what was said of it, and when.
+        let mut told: BTreeMap<&str, (String, Instant)> = BTreeMap::new();
         let begun = Instant::now();
         loop {
             for seed in self.others() {
@@ -237,15 +239,15 @@ impl<S: AskSeed> Forming<'_, S> {
                     Ok(Err(refused)) => return Err(self.refused(seed, &refused.reason)),
                     Err(problem) => problem,
                 };
-                let line = format!("{seed}: {problem}");
-                if told.as_ref().is_none_or(|(last, at)| *last != line || at.elapsed() >= TELL_EVERY) {
+                let before = told.get(seed);
+                if before.is_none_or(|(last, at)| *last != problem || at.elapsed() >= TELL_EVERY) {
                     // Nodes that start together wait for each other.
                     if begun.elapsed() < TELL_EVERY {
                         tracing::info!(seed, %problem, "not taken into a cluster yet; asking again");
                     } else {
                         tracing::warn!(seed, %problem, "not taken into a cluster yet; asking again");
                     }
-                    told = Some((line, Instant::now()));
+                    told.insert(seed, (problem, Instant::now()));
                 }
             }
             sleep(ASK_EVERY).await;
