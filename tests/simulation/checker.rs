@@ -21,6 +21,9 @@ pub(super) fn check(history: &History) -> Vec<String> {
     seen.problems
 }
 
+/// What came by one connection into one queue: its number there as sent, its place, the message.
+type Way = Vec<(usize, u64, MessageId)>;
+
 #[derive(Default)]
 struct Seen {
     problems: Vec<String>,
@@ -166,7 +169,7 @@ impl Seen {
 
     /// What a publisher sends over one connection stands in its queue in that order.
     fn order_is_kept(&mut self) {
-        let mut ways: BTreeMap<(u32, u64, QueueId), Vec<(usize, u64, MessageId)>> = BTreeMap::new();
+        let mut ways: BTreeMap<(u32, u64, QueueId), Way> = BTreeMap::new();
         for (message, place) in &self.places {
             let Some(sent) = self.sent.get(message) else { continue };
             let way = ways.entry((message.publisher, sent.connection, place.0)).or_default();

@@ -62,11 +62,6 @@ impl Network {
         self.cut.insert((from, to), ());
     }
 
-    pub(super) fn cut_both(&mut self, one: NodeId, other: NodeId) {
-        self.cut(one, other);
-        self.cut(other, one);
-    }
-
     pub(super) fn slow(&mut self, from: NodeId, to: NodeId, us: u64) {
         self.slow.insert((from, to), us);
     }

@@ -137,7 +137,9 @@ impl Machine for StackNode {
                 cold: threads.link(Arc::clone(&shared.shards[0])),
                 queues: queues.iter().filter(of_group).cloned().collect(),
                 meta_index,
-                on_failure: Box::new(move |error| drop(lock(&failure).get_or_insert(error.to_string()))),
+                on_failure: Box::new(move |error| {
+                    lock(&failure).get_or_insert(error.to_string());
+                }),
             };
             groups.push(GroupTask::new(start, clock.now_ms())?);
         }
