@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! WARREN_SIMULATION_SEED=n       only this seed
-//! WARREN_SIMULATION_SEEDS=n      so many seeds (5)
+//! WARREN_SIMULATION_SEEDS=n      so many seeds
 //! WARREN_SIMULATION_FIRST=n      the first of them (1)
 //! WARREN_SIMULATION_TRACE=1      says what happens
 //! ```
@@ -39,15 +39,13 @@ mod world;
 
 use std::path::PathBuf;
 
-const SEEDS: u64 = 5;
-
-/// The seeds to be run.
-fn seeds() -> Vec<u64> {
+/// The seeds to be run; so many unless somebody says otherwise.
+fn seeds(usually: u64) -> Vec<u64> {
     if let Some(seed) = number("WARREN_SIMULATION_SEED") {
         return vec![seed];
     }
     let first = number("WARREN_SIMULATION_FIRST").unwrap_or(1);
-    (first..first + number("WARREN_SIMULATION_SEEDS").unwrap_or(SEEDS)).collect()
+    (first..first + number("WARREN_SIMULATION_SEEDS").unwrap_or(usually)).collect()
 }
 
 fn is_traced() -> bool {

@@ -8,6 +8,9 @@ use super::random::Random;
 use super::world::{Happened, World};
 use crate::broker::ids::{GroupId, NodeId};
 
+/// Seeds of every run of the tests.
+const SEEDS: u64 = 5;
+
 const STRIKE: u64 = 0;
 const LOOK: u64 = 1;
 const ORDER: u64 = 2;
@@ -355,7 +358,7 @@ fn run(seed: u64, planted: Planted) -> Outcome {
 #[test]
 fn groups_agree_whatever_goes_wrong() {
     let (mut confirmed, mut terms) = (0, 0);
-    for seed in super::seeds() {
+    for seed in super::seeds(SEEDS) {
         let outcome = run(seed, Planted::Nothing);
         let problems = outcome.problems.join("\n");
         assert!(problems.is_empty(), "seed {seed} (WARREN_SIMULATION_SEED={seed}):\n{problems}");

@@ -173,7 +173,7 @@ impl<M: Broker> Run<M> {
             return false;
         }
         let Some(counting) = &mut self.counting else { return false };
-        let mut open = Vec::new();
+        let (mut open, mut is_void) = (Vec::new(), false);
         for (queue, mut answer) in counting.answers.drain(..) {
             match answer.try_recv() {
                 Ok(Some(counts)) => {
@@ -184,11 +184,17 @@ impl<M: Broker> Run<M> {
                 Ok(None) => {
                     self.world.broken = Some(format!("queue {} is gone", queue.0));
                 }
-                Err(_) => open.push((queue, answer)),
+                Err(oneshot::error::TryRecvError::Empty) => open.push((queue, answer)),
+                Err(oneshot::error::TryRecvError::Closed) => is_void = true,
             }
         }
         counting.answers = open;
-        counting.answers.is_empty()
+        if is_void {
+            // Nobody will answer: it is asked again.
+            self.counting = None;
+            return false;
+        }
+        self.counting.as_ref().is_some_and(|counting| counting.answers.is_empty())
     }
 
     fn count(&mut self) {
@@ -203,8 +209,11 @@ impl<M: Broker> Run<M> {
     }
 
     fn outcome(self) -> Outcome {
-        let mut problems = check(&self.outside.history);
-        problems.extend(self.world.broken.clone());
+        // What ended before its time says nothing of what is still to come.
+        let problems = match self.world.broken.clone() {
+            Some(problem) => vec![problem],
+            None => check(&self.outside.history),
+        };
         let facts = &self.outside.history.facts;
         for (at_us, fact) in facts {
             self.world.note(|| format!("{at_us} {fact:?}"));

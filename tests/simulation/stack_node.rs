@@ -336,6 +336,13 @@ impl StackNode {
         }
     }
 
+    /// The last entry that a group has applied, and knows as committed; and whether it is a replica that follows.
+    pub(super) fn stands(&self, group: GroupId) -> (u64, u64, bool) {
+        let task = &self.groups[usize::from(group) - 1];
+        let status = task.status();
+        (status.applied, status.commit, !task.leads() && status.applied > 0)
+    }
+
     /// What a group's queues hold, and up to which entry; none while it leads, or is not there yet.
     pub(super) fn digests(&self, group: GroupId) -> Option<(u64, BTreeMap<QueueId, Digest>)> {
         let task = &self.groups[usize::from(group) - 1];
