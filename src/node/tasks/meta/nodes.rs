@@ -127,13 +127,19 @@ impl MetaGroup {
     fn status(&self) -> GroupStatus {
         GroupStatus {
             group: META_GROUP,
-            leader: self.leader(),
+            leader: self.leader_if_known(),
             term: self.group.term(),
             commit: self.group.commit(),
             applied: self.state.applied(),
             queues: 0,
             members: self.member_statuses(),
         }
+    }
+
+    /// Not itself before it has begun to lead: until then it names no members but itself, and they would pass for all.
+    fn leader_if_known(&self) -> NodeId {
+        let leader = self.leader();
+        if leader == self.origin.node && self.group.member_progress().is_empty() { 0 } else { leader }
     }
 
     fn member_statuses(&self) -> Vec<MemberStatus> {
