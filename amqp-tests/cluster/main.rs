@@ -6,7 +6,8 @@
 //! - `kills`: processes that end, stand still, or lose their disk; on loopback addresses
 //! - `cuts`: cut cables; left out, with a note, where network namespaces cannot be made
 //!
-//! `WARREN_CLUSTER_ROUNDS` says how often each list of faults is gone through; once when it is not set.
+//! `WARREN_CLUSTER_ROUNDS` says how often each list of faults is gone through; once when it is not set. Five nodes are more than
+//! two cores can serve in time beside everything else: they are tried only when it is set.
 #![expect(
     clippy::print_stderr,
     reason = "a test that is left out says so, others what they saw, and a failing one shows the nodes' logs"
@@ -25,6 +26,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// How often each list of faults is gone through.
 fn rounds() -> usize {
     std::env::var("WARREN_CLUSTER_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1)
+}
+
+/// Whether somebody asked for more than what runs with all other tests.
+fn is_thorough() -> bool {
+    std::env::var_os("WARREN_CLUSTER_ROUNDS").is_some()
 }
 
 /// One cluster at a time: each takes what the machine has.
