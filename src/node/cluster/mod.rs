@@ -9,6 +9,7 @@
 //! - `handle`: a node's part in its cluster
 //! - `members`: the nodes, as all of them know them
 //! - `meta`: what all nodes know alike, changed by one log
+//! - `standing`: how a group stands, as a member tells it
 //! - `inputs`: what the tasks of a cluster are told
 //! - `session`: what an owner knows of those who ask it
 //! - `membership`, `formation`: who this node is in its cluster, and how it comes to be that
@@ -31,5 +32,6 @@ pub(crate) mod planner;
 pub(crate) mod questions;
 pub(crate) mod security;
 pub(crate) mod session;
+pub(crate) mod standing;
 pub(crate) mod status;
 pub(crate) mod wire;

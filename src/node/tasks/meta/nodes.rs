@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use super::group::MetaGroup;
 use super::proposals::Reply;
 use crate::broker::ids::{META_GROUP, NodeId};
-use crate::node::cluster::inputs::{GroupControl, GroupStatus, MemberStatus};
+use crate::node::cluster::inputs::{GroupControl, GroupStatus};
 use crate::node::cluster::meta::MetaCommand;
 use crate::node::cluster::peer::{LinkState, PeerMessage};
-use crate::replication::{Link, MemberProgress, Role};
+use crate::node::cluster::standing::{leader_if_known, members_of};
+use crate::replication::{Link, Role};
 
 /// A node that cannot be reached for so long counts as down.
 const DOWN_MS: u64 = 10_000;
@@ -127,38 +128,12 @@ impl MetaGroup {
     fn status(&self) -> GroupStatus {
         GroupStatus {
             group: META_GROUP,
-            leader: self.leader_if_known(),
+            leader: leader_if_known(&self.group, self.leader(), self.origin.node),
             term: self.group.term(),
             commit: self.group.commit(),
             applied: self.state.applied(),
             queues: 0,
-            members: self.member_statuses(),
+            members: members_of(&self.group, self.origin.node),
         }
-    }
-
-    /// Not itself before it has begun to lead: until then it names no members but itself, and they would pass for all.
-    fn leader_if_known(&self) -> NodeId {
-        let leader = self.leader();
-        if leader == self.origin.node && self.group.member_progress().is_empty() { 0 } else { leader }
-    }
-
-    fn member_statuses(&self) -> Vec<MemberStatus> {
-        let known = self.group.member_progress();
-        if known.is_empty() {
-            let (members, node) = (self.group.members(), self.origin.node);
-            let is_voter = members.voters.contains(&node);
-            let is_member = is_voter || members.learners.contains(&node);
-            let own = MemberStatus { node, is_voter, ..MemberStatus::default() };
-            return is_member.then_some(own).into_iter().collect();
-        }
-        let status = |member: MemberProgress| MemberStatus {
-            node: member.node,
-            is_voter: member.is_voter,
-            in_sync: member.is_in_sync,
-            lag_entries: member.lag_entries,
-            lag_bytes: member.lag_bytes,
-            gets_snapshot: member.gets_snapshot,
-        };
-        known.into_iter().map(status).collect()
     }
 }
