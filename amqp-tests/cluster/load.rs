@@ -145,6 +145,9 @@ impl Load {
             }
         });
         let missing = self.missing();
+        if !missing.is_empty() {
+            self.show_missing(&missing);
+        }
         let seen = self.shared.seen.lock().expect("no client has failed");
         eprintln!(
             "{} confirmed, {} delivered, {} missing",
@@ -166,6 +169,17 @@ impl Load {
             eprintln!("{name}: publishers waited {} ms at most", gap.as_millis());
         }
         gaps
+    }
+
+    /// Says of which queues they are, and what these hold: what is stuck is not lost.
+    fn show_missing(&self, missing: &[Id]) {
+        for number in 0..QUEUES {
+            let of_queue = |id: &&Id| usize::try_from(id.1).is_ok_and(|id| id % QUEUES == number);
+            let ids: Vec<_> = missing.iter().filter(of_queue).collect();
+            let counts =
+                self.runtime.block_on(timeout(CLIENT_PATIENCE * 2, counts(&self.shared.addresses, number)));
+            eprintln!("{}: {} missing ({ids:?}); ready, consumers: {counts:?}", queue(number), ids.len());
+        }
     }
 
     fn missing(&self) -> Vec<Id> {
@@ -208,6 +222,23 @@ async fn declare(address: &str) -> lapin::Result<()> {
         channel.queue_declare(queue(number).as_str().into(), options, arguments).await?;
     }
     connection.close(200, "bye".into()).await
+}
+
+/// Ready messages and consumers of a queue, as each node tells.
+async fn counts(addresses: &[String], number: usize) -> Vec<lapin::Result<(u32, u32)>> {
+    let mut all = Vec::new();
+    for address in addresses {
+        let asking = async {
+            let (connection, channel) = open(address).await?;
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let declared =
+                channel.queue_declare(queue(number).as_str().into(), options, FieldTable::default()).await?;
+            connection.close(200, "bye".into()).await?;
+            Ok((declared.message_count(), declared.consumer_count()))
+        };
+        all.push(asking.await);
+    }
+    all
 }
 
 /// Whether a message through this node is confirmed in time.

@@ -168,12 +168,20 @@ impl Nodes {
         }
     }
 
+    /// What the system says of a node's process: somebody else may have stopped it.
+    fn state(&self, place: usize) -> String {
+        let Some((child, _)) = &self.nodes[place].process else { return "not running".to_owned() };
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+        state.unwrap_or("gone").trim().to_owned()
+    }
+
     fn show_logs(&self) {
         for place in 0..self.nodes.len() {
             let log = std::fs::read_to_string(self.file(place, "log")).unwrap_or_default();
             let lines: Vec<_> = log.lines().collect();
             let last = lines[lines.len().saturating_sub(25)..].join("\n");
-            eprintln!("the end of the log of node {}:\n{last}\n", place + 1);
+            eprintln!("the end of the log of node {}, which is {}:\n{last}\n", place + 1, self.state(place));
         }
     }
 }
