@@ -1,4 +1,4 @@
-//! Cut cables.
+//! Cables that are cut, or slow.
 
 use std::io::Write;
 use std::time::Duration;
@@ -99,6 +99,20 @@ fn nothing_confirmed_is_lost_when_a_cable_flaps() {
         &[
             ("the cable of node 1 flaps", &|network| flap(network, 0)),
             ("the cable of node 3 flaps", &|network| flap(network, 2)),
+        ],
+    );
+}
+
+#[test]
+fn nothing_confirmed_is_lost_when_a_cable_is_slow() {
+    let _alone = alone();
+    let Some(mut nodes) = nodes_on_a_network(3) else { return };
+    go_through(
+        &mut nodes,
+        &[
+            ("the cable of node 1 is slow", &|network| network.slow(0)),
+            ("the cable of node 2 is slow", &|network| network.slow(1)),
+            ("all cables are slow", &|network| (0..3).for_each(|place| network.slow(place))),
         ],
     );
 }

@@ -3,8 +3,9 @@
 //! - `nodes`: the processes
 //! - `network`: a network of their own, whose cables can be cut
 //! - `load`: publishers and consumers, and what they must find in the end
-//! - `kills`: processes that end, stand still, or lose their disk; on loopback addresses
-//! - `cuts`: cut cables; left out, with a note, where network namespaces cannot be made
+//! - `kills`: processes that end, or stand still; on loopback addresses
+//! - `disks`: disks that are lost, or full; `small_disk`: one that can be filled, left out where nothing can be mounted
+//! - `cuts`: cables that are cut, or slow; left out, with a note, where network namespaces cannot be made
 //!
 //! `WARREN_CLUSTER_ROUNDS` says how often each list of faults is gone through; once when it is not set. Five nodes are more than
 //! two cores can serve in time beside everything else: they are tried only when it is set.
@@ -15,10 +16,12 @@
 #![expect(clippy::disallowed_methods, reason = "tests read clocks and the environment; src/ may not")]
 
 mod cuts;
+mod disks;
 mod kills;
 mod load;
 mod network;
 mod nodes;
+mod small_disk;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -6,6 +6,10 @@
 use std::path::Path;
 use std::process::Command;
 
+/// What a slow cable carries, a fraction of what the load needs; and how long it may hold back what it loses then.
+const SLOW_RATE: &str = "2mbit";
+const SLOW_LATENCY: &str = "300ms";
+
 /// Nodes, a router, and this process's own namespace, linked.
 pub(super) struct Network {
     /// The second part of all addresses, and of all names.
@@ -106,11 +110,28 @@ impl Network {
         }
     }
 
+    /// The cable of a node carries little from now on, late, and loses what is more.
+    pub(super) fn slow(&self, place: usize) {
+        for (space, device) in self.ends(place) {
+            let shape = format!("dev {device} root tbf rate {SLOW_RATE} burst 32kb latency {SLOW_LATENCY}");
+            run("tc", &format!("-n {space} qdisc add {shape}")).expect("a slow cable");
+        }
+    }
+
+    /// The two ends of a node's cable: namespace and device.
+    fn ends(&self, place: usize) -> [(String, String); 2] {
+        [(self.router(), format!("r{}", place + 1)), (self.space(place), "eth0".to_owned())]
+    }
+
     /// Nothing is lost any more.
     ///
     /// # Errors
     /// When the system does not take it.
     pub(super) fn heal(&self) -> Result<(), String> {
+        for (space, device) in (0..self.nodes).flat_map(|place| self.ends(place)) {
+            // There is none unless it is slow.
+            let _ = run("tc", &format!("-n {space} qdisc del dev {device} root"));
+        }
         // One by one: there is no way to remove all of a kind.
         while ip(&format!("-n {} rule del blackhole", self.router())).is_ok() {}
         let rules = Command::new("ip").args(["-n", &self.router(), "rule"]).output();
@@ -131,10 +152,14 @@ impl Drop for Network {
 }
 
 fn ip(arguments: &str) -> Result<(), String> {
-    let done = Command::new("ip").args(arguments.split(' ')).output();
-    let done = done.map_err(|error| format!("ip {arguments}: {error}"))?;
+    run("ip", arguments)
+}
+
+fn run(program: &str, arguments: &str) -> Result<(), String> {
+    let done = Command::new(program).args(arguments.split(' ')).output();
+    let done = done.map_err(|error| format!("{program} {arguments}: {error}"))?;
     if done.status.success() {
         return Ok(());
     }
-    Err(format!("ip {arguments}: {}", String::from_utf8_lossy(&done.stderr).trim()))
+    Err(format!("{program} {arguments}: {}", String::from_utf8_lossy(&done.stderr).trim()))
 }

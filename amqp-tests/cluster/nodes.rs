@@ -34,23 +34,28 @@ struct Node {
 impl Nodes {
     /// On loopback addresses that nobody else uses.
     pub(super) fn on_loopback(count: usize) -> Self {
-        static CLUSTERS: AtomicU16 = AtomicU16::new(0);
-        let (process, cluster) = (std::process::id() % 250 + 2, CLUSTERS.fetch_add(1, Ordering::Relaxed));
-        let hosts = (1..=count).map(|node| format!("127.{process}.{cluster}.{node}"));
-        Self::start(hosts.collect(), None)
+        Self::start(loopback_hosts(count), None, None)
+    }
+
+    /// The same, one node having its data in a directory of the caller's.
+    pub(super) fn on_disk(count: usize, place: usize, data_dir: &Path) -> Self {
+        Self::start(loopback_hosts(count), None, Some((place, data_dir)))
     }
 
     /// Each in its own namespace of a network.
     pub(super) fn on(network: Network) -> Self {
-        Self::start(network.hosts(), Some(network))
+        Self::start(network.hosts(), Some(network), None)
     }
 
-    fn start(hosts: Vec<String>, network: Option<Network>) -> Self {
+    fn start(hosts: Vec<String>, network: Option<Network>, own_disk: Option<(usize, &Path)>) -> Self {
         let dir = TempDir::with_prefix("warren-cluster-").expect("a temporary directory");
         let seeds: Vec<_> = hosts.iter().map(|host| format!("\"{host}:{PEER_PORT}\"")).collect();
         let nodes = hosts.into_iter().map(|host| Node { host, process: None }).collect();
         let mut cluster = Self { nodes, network, dir };
         for place in 0..cluster.nodes.len() {
+            if let Some((_, disk)) = own_disk.filter(|(own, _)| *own == place) {
+                std::os::unix::fs::symlink(disk, cluster.file(place, "data")).expect("a link");
+            }
             let text = cluster.config(place, &seeds.join(", "));
             std::fs::write(cluster.file(place, "toml"), text).expect("a configuration file");
             cluster.begin(place);
@@ -63,6 +68,10 @@ impl Nodes {
         let mut text = String::new();
         let _ = writeln!(text, "[node]\ndata_dir = {:?}", data.display().to_string());
         let _ = writeln!(text, "[listener]\nbind = \"{host}:{CLIENT_PORT}\"");
+        if self.network.is_none() {
+            // Checkpoints all the time, and copies for those who come back.
+            let _ = writeln!(text, "[log]\nsegment_bytes = 1048576\nbudget_bytes = 8388608");
+        }
         // In a network of its own no address is a loopback address.
         let _ = writeln!(text, "[security]\nloopback_users = []");
         let _ = writeln!(text, "[cluster]\nname = \"node{}\"\nbind = \"{host}:{PEER_PORT}\"", place + 1);
@@ -120,10 +129,15 @@ impl Nodes {
     /// Asks a node to stop, and waits until it has.
     pub(super) fn stop(&mut self, place: usize) {
         self.signal(place, "TERM");
+        self.await_end(place);
+    }
+
+    /// Waits until a node has ended by itself.
+    pub(super) fn await_end(&mut self, place: usize) {
         let (child, _) = self.nodes[place].process.as_mut().expect("a running node");
         let end = Instant::now() + STARTUP;
         while child.try_wait().expect("a child of ours").is_none() {
-            assert!(Instant::now() < end, "node {} does not stop", place + 1);
+            assert!(Instant::now() < end, "node {} does not end", place + 1);
             std::thread::sleep(Duration::from_millis(10));
         }
         self.kill(place);
@@ -195,6 +209,12 @@ impl Drop for Nodes {
             self.kill(place);
         }
     }
+}
+
+fn loopback_hosts(count: usize) -> Vec<String> {
+    static CLUSTERS: AtomicU16 = AtomicU16::new(0);
+    let (process, cluster) = (std::process::id() % 250 + 2, CLUSTERS.fetch_add(1, Ordering::Relaxed));
+    (1..=count).map(|node| format!("127.{process}.{cluster}.{node}")).collect()
 }
 
 /// Ends a node when this process goes without cleaning up, which closes the pipe.
