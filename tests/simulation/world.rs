@@ -1,6 +1,6 @@
 //! The simulated world: nodes with clocks, disks and a network between them, and one order in which everything happens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +22,8 @@ const CONNECT_US: (u64, u64) = (1_000, 300_000);
 const GIVE_UP_US: (u64, u64) = (300_000, 4_000_000);
 /// A sync that takes longer is a failure.
 const STALLS_US: u64 = 3_000_000;
+/// How often it is tried again to get something through a cut cable.
+const AGAIN_US: u64 = 50_000;
 /// How long a process takes to start.
 const START_US: (u64, u64) = (20_000, 800_000);
 
@@ -88,6 +90,13 @@ enum Event<M> {
         connection: Option<u64>,
         message: M,
     },
+    /// What a cut cable holds up is sent again.
+    Again {
+        from: NodeId,
+        to: NodeId,
+        run: u64,
+        connection: u64,
+    },
     Round {
         node: NodeId,
         run: u64,
@@ -133,6 +142,9 @@ enum Event<M> {
     Outside(u64),
 }
 
+/// What a cut cable holds up, by sender and receiver: over which connection it was sent, and the messages in order.
+type HeldUp<M> = BTreeMap<(NodeId, NodeId), (u64, VecDeque<M>)>;
+
 pub(super) struct World<M: Machine> {
     pub(super) setup: M::Setup,
     pub(super) now_us: u64,
@@ -140,6 +152,7 @@ pub(super) struct World<M: Machine> {
     pub(super) network: Network,
     pub(super) nodes: BTreeMap<NodeId, Node<M>>,
     events: Events<Event<M::Message>>,
+    held_up: HeldUp<M::Message>,
     dir: PathBuf,
     out: Vec<(NodeId, M::Message)>,
     pub(super) is_traced: bool,
@@ -167,6 +180,7 @@ impl<M: Machine> World<M> {
             network,
             nodes: BTreeMap::new(),
             events: Events::new(),
+            held_up: BTreeMap::new(),
             dir: dir.to_path_buf(),
             out: Vec::new(),
             is_traced: super::is_traced(),
@@ -231,6 +245,7 @@ impl<M: Machine> World<M> {
         self.now_us = self.now_us.max(at_us);
         let node = match &event {
             Event::Arrives { to: node, run, .. }
+            | Event::Again { to: node, run, .. }
             | Event::Round { node, run }
             | Event::Write { node, run }
             | Event::Sync { node, run }
@@ -256,6 +271,7 @@ impl<M: Machine> World<M> {
     fn happen(&mut self, node: NodeId, event: Event<M::Message>) -> Happened {
         match event {
             Event::Arrives { from, connection, message, .. } => self.arrive(from, node, connection, message),
+            Event::Again { from, connection, .. } => self.send_again(from, node, connection),
             Event::Round { .. } => {
                 self.round(node);
                 return Happened::Round(node);
@@ -291,21 +307,55 @@ impl<M: Machine> World<M> {
     }
 
     fn arrive(&mut self, from: NodeId, to: NodeId, connection: Option<u64>, message: M::Message) {
-        if connection.is_some() && connection != self.network.connection(from, to) {
-            return;
+        if let Some(connection) = connection {
+            if self.network.connection(from, to) != Some(connection) {
+                return;
+            }
+            let waits = self.held_up.get(&(from, to)).is_some_and(|(over, _)| *over == connection);
+            if waits || self.network.is_cut(from, to) {
+                return self.hold_up(from, to, connection, message);
+            }
         }
-        // Into a cut cable: a link holds it up and sends it again later, or breaks.
-        if connection.is_some() && self.network.is_cut(from, to) {
-            let run = self.nodes[&to].place.run;
-            let event = Event::Arrives { from, to, run, connection, message };
-            self.events.plan(self.now_us + 50_000, event);
-            return;
-        }
+        self.hand_over(from, to, message);
+    }
+
+    fn hand_over(&mut self, from: NodeId, to: NodeId, message: M::Message) {
         self.note(|| format!("{from} -> {to}: {message:?}"));
         if let Some(machine) = self.machine(to) {
             machine.deliver(from, message);
         }
         self.wake(to);
+    }
+
+    /// Into a cut cable: a link holds it up, and all behind it, and sends it again later; or it breaks.
+    fn hold_up(&mut self, from: NodeId, to: NodeId, connection: u64, message: M::Message) {
+        let held = self.held_up.entry((from, to)).or_default();
+        if held.0 != connection {
+            *held = (connection, VecDeque::new());
+        }
+        held.1.push_back(message);
+        if held.1.len() == 1 {
+            self.plan_again(from, to, connection);
+        }
+    }
+
+    fn plan_again(&mut self, from: NodeId, to: NodeId, connection: u64) {
+        let run = self.nodes[&to].place.run;
+        self.events.plan(self.now_us + AGAIN_US, Event::Again { from, to, run, connection });
+    }
+
+    fn send_again(&mut self, from: NodeId, to: NodeId, connection: u64) {
+        if self.network.connection(from, to) == Some(connection) && self.network.is_cut(from, to) {
+            return self.plan_again(from, to, connection);
+        }
+        if self.held_up.get(&(from, to)).is_none_or(|(over, _)| *over != connection) {
+            return;
+        }
+        let held = self.held_up.remove(&(from, to));
+        if self.network.connection(from, to) == Some(connection) {
+            let messages = held.into_iter().flat_map(|(_, messages)| messages);
+            messages.for_each(|message| self.hand_over(from, to, message));
+        }
     }
 
     /// A node's tasks have their turn soon.
@@ -498,7 +548,7 @@ impl<M: Machine> World<M> {
     pub(super) fn pause(&mut self, node: NodeId, us: u64) {
         let until_us = self.now_us + us;
         if let Some(found) = self.nodes.get_mut(&node) {
-            found.paused_until_us = until_us;
+            found.paused_until_us = found.paused_until_us.max(until_us);
         }
     }
 
