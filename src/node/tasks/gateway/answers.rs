@@ -68,8 +68,7 @@ impl Gateway {
             let (queue, how) = (attached.queue, Settle::Requeue);
             return self.settle(queue, (delivery.consumer, how, ranges), None);
         }
-        attached.delivered(&delivery);
-        attached.client.mailbox.push(ClientInput::Deliver(delivery));
+        attached.deliver(delivery);
     }
 
     fn done(&mut self, kept: Kept) {
@@ -109,16 +108,14 @@ impl Gateway {
             (Wait::Purge(asker), Reply::Purge(count)) => drop(asker.send(count)),
             (Wait::Delete(asker), Reply::Delete(deleted)) => drop(asker.send(deleted)),
             (Wait::Consume(asker, id), Reply::Consume(taken)) => {
-                if taken.is_err() {
-                    self.consumers.remove(id);
-                } else if let Some(attached) = self.consumers.get_mut(id)
-                    && attached.state == State::Asked
-                {
-                    attached.state = State::Taken;
-                }
                 let is_taken = taken.is_ok();
+                if !is_taken {
+                    self.consumers.remove(id);
+                }
                 if asker.send(taken).is_err() && is_taken {
                     self.cancel(queue, id, Wait::Nobody);
+                } else if let Some(attached) = self.consumers.get_mut(id) {
+                    attached.begin();
                 }
             }
             (Wait::Back(id), Reply::Consume(Err(_))) => {

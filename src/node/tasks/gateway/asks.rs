@@ -29,9 +29,9 @@ impl Gateway {
             }
             ShardInput::Suspend(queue, consumer, reply) => {
                 if let Some(attached) = self.consumers.get_mut(consumer) {
-                    attached.state = State::Suspended;
+                    attached.stands(State::Suspended);
                 }
-                self.end(queue, Request::Suspend(consumer), Wait::Unit(reply));
+                self.end(queue, consumer, Request::Suspend(consumer), Wait::Unit(reply));
             }
             ShardInput::Cancel(queue, consumer, reply) => {
                 self.cancel(queue, consumer, Wait::Unit(reply));
@@ -134,26 +134,38 @@ impl Gateway {
 
     /// What its owner has sent meanwhile still comes: to its client if that waits for the end, otherwise it goes back.
     pub(super) fn cancel(&mut self, queue: QueueId, consumer: ConsumerId, wait: Wait) {
-        let state = if matches!(wait, Wait::Nobody) { State::Gone } else { State::Suspended };
-        let attached = self.consumers.get_mut(consumer);
-        let before = attached.map(|attached| std::mem::replace(&mut attached.state, state));
-        self.end(queue, Request::Cancel(consumer), wait);
-        if !self.is_connected && before == Some(State::Asked) {
-            // It ended before it began.
-            let begins =
-                |kept: &Kept| matches!(&kept.item.request, Request::Consume(begun) if begun.id == consumer);
-            self.window.take_if(begins).into_iter().for_each(|kept| self.fail(kept));
+        let is_gone = matches!(wait, Wait::Nobody);
+        if is_gone {
+            self.give_back_early(consumer);
+        }
+        if let Some(attached) = self.consumers.get_mut(consumer) {
+            attached.stands(if is_gone { State::Gone } else { State::Suspended });
+        }
+        self.end(queue, consumer, Request::Cancel(consumer), wait);
+    }
+
+    /// Nobody waits any more for what a consumer was given before it was known to be one.
+    fn give_back_early(&mut self, consumer: ConsumerId) {
+        let Some(attached) = self.consumers.get_mut(consumer) else { return };
+        let (queue, early) = (attached.queue, std::mem::take(&mut attached.early));
+        let entries = early.iter().flat_map(|delivery| &delivery.entries);
+        let ranges: Vec<SeqRange> = entries.map(|entry| (entry.seq, 1)).collect();
+        if !ranges.is_empty() {
+            self.settle(queue, (consumer, Settle::Requeue, ranges), None);
         }
     }
 
-    /// A consumer gets nothing more. An owner that cannot be asked hears of it by not being told of the consumer.
-    fn end(&mut self, queue: QueueId, request: Request, wait: Wait) {
+    /// A consumer gets nothing more. An owner that cannot be asked hears of it by not being told of the consumer; also when
+    /// it was asked for, and that was never answered.
+    fn end(&mut self, queue: QueueId, consumer: ConsumerId, request: Request, wait: Wait) {
         let kept = Kept::new(queue, request, wait);
         if self.is_connected {
-            self.window.push(kept);
-        } else {
-            self.fail(kept);
+            return self.window.push(kept);
         }
+        let begins =
+            |kept: &Kept| matches!(&kept.item.request, Request::Consume(begun) if begun.id == consumer);
+        self.window.take_if(begins).into_iter().for_each(|kept| self.fail(kept));
+        self.fail(kept);
     }
 
     fn put(&mut self, queue: QueueId, request: Request, wait: Wait) {

@@ -7,7 +7,7 @@ use crate::broker::batch;
 use crate::broker::ids::QueueId;
 use crate::broker::queue::{ConsumerId, ConsumerSpec, Delivery, SharedPrefetch};
 use crate::node::cluster::forward::Consumer;
-use crate::node::links::ClientLink;
+use crate::node::links::{ClientInput, ClientLink};
 
 /// A consumer of one of this node's clients.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(super) struct Attached {
     /// Bytes on their way to the client's socket.
     out_bytes: u64,
     pub(super) state: State,
+    /// What came before the answer that the owner takes it: its client does not know it yet.
+    pub(super) early: Vec<Delivery>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +35,29 @@ pub(super) enum State {
 }
 
 impl Attached {
-    /// Deliveries go to its client.
-    pub(super) fn delivered(&mut self, delivery: &Delivery) {
+    /// A delivery goes to its client, as soon as that knows it.
+    pub(super) fn deliver(&mut self, delivery: Delivery) {
+        if self.state == State::Asked {
+            return self.early.push(delivery);
+        }
+        self.count(&delivery);
+        self.client.mailbox.push(ClientInput::Deliver(delivery));
+    }
+
+    /// Its owner takes it.
+    pub(super) fn begin(&mut self) {
+        if self.state == State::Asked {
+            self.stands(State::Taken);
+        }
+    }
+
+    /// It stands otherwise from now on; what came meanwhile goes to its client.
+    pub(super) fn stands(&mut self, state: State) {
+        self.state = state;
+        std::mem::take(&mut self.early).into_iter().for_each(|delivery| self.deliver(delivery));
+    }
+
+    fn count(&mut self, delivery: &Delivery) {
         for entry in &delivery.entries {
             let record = usize::try_from(entry.offset).ok().and_then(|offset| delivery.data.get(offset..));
             self.out_bytes += record.and_then(batch::skim).map_or(0, |skimmed| skimmed.length as u64);
@@ -82,6 +105,7 @@ impl Consumers {
             shared: Arc::clone(&spec.shared),
             out_bytes: 0,
             state: State::Asked,
+            early: Vec::new(),
         };
         self.arrivals += 1;
         self.by_id.insert(spec.id, self.arrivals);
@@ -108,6 +132,11 @@ impl Consumers {
         if let Some(attached) = self.get_mut(id) {
             attached.out_bytes = attached.out_bytes.saturating_sub(bytes);
         }
+    }
+
+    /// An attempt is over: what did not come to a client yet comes again.
+    pub(super) fn forget_early(&mut self) {
+        self.by_arrival.values_mut().for_each(|attached| attached.early.clear());
     }
 
     /// Those that an owner must hear of who knows nothing of them, oldest first.

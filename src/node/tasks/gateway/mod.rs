@@ -237,6 +237,7 @@ impl Gateway {
             // Nothing of this session was sent to anybody.
             return;
         }
+        self.consumers.forget_early();
         let asked = self.window.rewind();
         for (id, attached) in self.consumers.taken() {
             let request = Request::Consume(attached.asked(true));

@@ -1,6 +1,7 @@
 //! A gateway whose owner goes away at every moment.
 
 mod absent;
+mod ending;
 mod single;
 pub(in crate::node::tasks) mod world;
 
