@@ -276,8 +276,7 @@ impl Session {
         match request {
             Request::Publish { batch, letters } => self.publish(number, queue, batch, letters, each),
             Request::Settle { consumer, how, ranges } => {
-                self.held.remove(queue, consumer, &ranges);
-                each(ShardInput::Command(queue, settlement(consumer, how, ranges)));
+                self.settle(queue, (consumer, how, ranges), each);
                 self.needs_mark = true;
                 self.unlogged.push(number);
             }
@@ -327,6 +326,24 @@ impl Session {
                 self.ask(number, queue, Question::Stat(answer));
             }
             Request::Nothing => self.done.push(number),
+        }
+    }
+
+    /// What the consumer does not hold it was given before the last change of owner or link, and came back then. The next owner
+    /// of a group may know no better than that it is done with; but nobody's prefetch counts it. What it gives back has come
+    /// back. A node has returned it as of a consumer that is gone.
+    fn settle(
+        &mut self,
+        queue: QueueId,
+        (consumer, how, ranges): (ConsumerId, Settle, Vec<SeqRange>),
+        each: Each<'_>,
+    ) {
+        let (held, others) = self.held.remove(queue, consumer, ranges);
+        if !held.is_empty() {
+            each(ShardInput::Command(queue, settlement(consumer, how, held)));
+        }
+        if !others.is_empty() && matches!(how, Settle::Ack | Settle::Reject) && !self.owner_forgets() {
+            each(ShardInput::Command(queue, settlement(GETTER, how, others)));
         }
     }
 

@@ -1,10 +1,13 @@
 //! Sessions at a group's leader, as far as a node's shards do not show it (`tasks/serving`).
 
+use bytes::Bytes;
+
 use super::one::TAKEN_BYTES_MAX;
 use super::{SessionTable, Sessions};
 use crate::broker::batch::{Batch, Message};
 use crate::broker::ids::QueueId;
-use crate::node::cluster::forward::{Answer, Forward, Item, Owner, Request, Settle};
+use crate::broker::queue::{Delivery, Entry};
+use crate::node::cluster::forward::{Answer, Consumer, Forward, Item, Owner, Request, Settle};
 use crate::node::links::{ClientInput, ShardInput, Waiter};
 
 fn publish() -> Request {
@@ -128,4 +131,58 @@ fn all_sessions_hear_when_a_lead_ends() {
     assert_eq!(out.len(), 1);
     assert_eq!((out[0].0, out[0].1.attempt), (2, 3));
     assert!(matches!(out[0].1.answers[..], [Answer::NotOwner]));
+}
+
+/// A consumer with the number 1 that has been given messages 1 to 3.
+fn with_a_consumer(owner: Owner) -> Sessions {
+    let mut sessions = Sessions::new(owner, SessionTable::default());
+    let consumer = Consumer {
+        id: 1,
+        no_ack: false,
+        exclusive: false,
+        prefetch: 0,
+        priority: 0,
+        window_bytes: 9,
+        is_back: false,
+    };
+    sessions.forward(Forward { owner, ..forward(1, 1, 1, vec![Request::Consume(consumer)]) });
+    let Some(ShardInput::Consume(_, _, client, reply)) = take(&mut sessions).pop() else { panic!() };
+    reply.send(Ok(())).unwrap();
+    let entry = |seq| Entry { seq, offset: 0, redelivered: false, returns: 0 };
+    let entries = (1..4).map(entry).collect();
+    client.mailbox.push(ClientInput::Deliver(Delivery { consumer: 1, data: Bytes::new(), entries }));
+    assert!(answers(&mut sessions, 0).iter().any(|answer| matches!(answer, Answer::Deliver(_))));
+    sessions
+}
+
+fn settled(owner: Owner, how: Settle, first: u64, count: u64) -> Vec<String> {
+    let mut sessions = with_a_consumer(owner);
+    let settle = Request::Settle { consumer: 1, how, ranges: vec![(first, count)] };
+    sessions.forward(Forward { owner, ..forward(1, 2, 2, vec![settle]) });
+    let command = |input| match input {
+        ShardInput::Command(_, command) => format!("{command:?}"),
+        _ => panic!(),
+    };
+    take(&mut sessions).into_iter().map(command).collect()
+}
+
+#[test]
+fn what_a_consumer_does_not_hold_is_settled_on_nobodys_account() {
+    let group = Owner::Group(1);
+    assert_eq!(settled(group, Settle::Ack, 2, 2), ["Ack(1, [(2, 2)])"]);
+    assert_eq!(settled(group, Settle::Ack, 2, 4), ["Ack(1, [(2, 2)])", "Ack(0, [(4, 2)])"]);
+    assert_eq!(settled(group, Settle::Reject, 7, 1), ["Reject(0, [(7, 1)])"]);
+}
+
+#[test]
+fn what_a_consumer_does_not_hold_has_come_back_already() {
+    let group = Owner::Group(1);
+    assert_eq!(settled(group, Settle::Requeue, 2, 4), ["Requeue(1, [(2, 2)])"]);
+    assert_eq!(settled(group, Settle::Fail, 7, 1), [""; 0]);
+}
+
+#[test]
+fn a_node_does_not_take_from_others_what_a_consumer_no_longer_holds() {
+    assert_eq!(settled(Owner::Node(1), Settle::Ack, 2, 4), ["Ack(1, [(2, 2)])"]);
+    assert_eq!(settled(Owner::Node(1), Settle::Ack, 7, 1), [""; 0]);
 }
