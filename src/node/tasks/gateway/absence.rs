@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::Gateway;
 use super::answers::resolve;
+use super::consumers::State;
 use super::window::{Kept, Wait};
 use crate::config::Minority;
 use crate::node::cluster::forward::{Owner, Request, Settle};
@@ -76,9 +79,7 @@ impl Gateway {
     pub(super) fn look_at_absence(&mut self) {
         if self.patience_ends_ms().is_some_and(|at_ms| at_ms <= self.now_ms) {
             self.absence.is_over_patience = true;
-            for kept in self.window.take_if(is_question) {
-                self.fail(kept);
-            }
+            self.end_questions();
             if self.minority == Minority::Nack {
                 for kept in self.window.take_if(Kept::has_messages) {
                     self.fail(kept);
@@ -89,6 +90,33 @@ impl Gateway {
             // As long as nobody publishes there is nothing to wait for.
             let is_waited_for = self.absence.has_alarm || self.window.any(Kept::has_messages);
             self.set_alarm(is_waited_for);
+        }
+    }
+
+    /// Whoever asks hears that there is no answer. Where an owner was asked, what comes of that is seen to when it answers: nobody
+    /// else knows of a message that it gave, or of a consumer that it took.
+    fn end_questions(&mut self) {
+        let is_connected = self.is_connected;
+        for kept in self.window.take_if(|kept| is_question(kept) && !(is_connected && is_seen_to(kept))) {
+            self.fail(kept);
+        }
+        for kept in self.window.all_mut() {
+            match &mut kept.wait {
+                Wait::Get(asker, _) => *asker = oneshot::channel().0,
+                Wait::Consume(asker, _) => *asker = oneshot::channel().0,
+                Wait::Unit(_) => {
+                    if let Request::Suspend(consumer) | Request::Cancel(consumer) = kept.item.request
+                        && let Some(attached) = self.consumers.get_mut(consumer)
+                    {
+                        attached.state = State::Gone;
+                    }
+                    if let Wait::Unit(asker) = std::mem::replace(&mut kept.wait, Wait::Nobody) {
+                        // Whoever asked may have gone.
+                        let _ = asker.send(());
+                    }
+                }
+                _ => {}
+            }
         }
     }
 
@@ -175,6 +203,21 @@ fn is_letters(kept: &Kept) -> bool {
 
 /// Somebody waits for the answer, and can be told that there is none.
 fn is_question(kept: &Kept) -> bool {
-    matches!(kept.wait, Wait::Commit(..))
-        || !matches!(kept.item.request, Request::Publish { .. } | Request::Settle { .. })
+    let is_none = matches!(
+        kept.item.request,
+        Request::Publish { .. }
+            | Request::Settle { .. }
+            | Request::Credit(..)
+            | Request::Resume(_)
+            | Request::Nothing
+    );
+    matches!(kept.wait, Wait::Commit(..)) || !is_none
+}
+
+/// The answer matters, also when nobody waits for it any more.
+fn is_seen_to(kept: &Kept) -> bool {
+    matches!(
+        kept.item.request,
+        Request::Get { .. } | Request::Consume(_) | Request::Suspend(_) | Request::Cancel(_)
+    )
 }

@@ -138,7 +138,9 @@ impl Gateway {
         if is_gone {
             self.give_back_early(consumer);
         }
-        if let Some(attached) = self.consumers.get_mut(consumer) {
+        if let Some(attached) = self.consumers.get_mut(consumer)
+            && attached.state != State::Gone
+        {
             attached.stands(if is_gone { State::Gone } else { State::Suspended });
         }
         self.end(queue, consumer, Request::Cancel(consumer), wait);
@@ -186,6 +188,7 @@ impl Gateway {
             Request::Consume(_) if matches!(kept.wait, Wait::Back(_)) => {}
             // It ended before its owner had answered.
             Request::Consume(consumer) if !self.consumers.is_asked(consumer.id) => self.fail(kept),
+            _ if kept.is_unheard() => self.fail(kept),
             _ => self.window.push(kept),
         }
     }

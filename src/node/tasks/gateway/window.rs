@@ -57,6 +57,15 @@ impl Kept {
         matches!(self.item.request, Request::Publish { letters: false, .. } | Request::Settle { .. })
     }
 
+    /// Whether nobody waits any more for the answer to a question that only its asker has use for.
+    pub(super) fn is_unheard(&self) -> bool {
+        match &self.wait {
+            Wait::Get(asker, _) => asker.is_closed(),
+            Wait::Consume(asker, _) => asker.is_closed(),
+            _ => false,
+        }
+    }
+
     pub(super) fn has_messages(&self) -> bool {
         matches!(self.item.request, Request::Publish { letters: false, .. })
     }
@@ -138,6 +147,10 @@ impl Window {
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Kept> {
         self.slots.iter().flatten()
+    }
+
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Kept> {
+        self.slots.iter_mut().flatten()
     }
 
     /// What is to be sent next: the first number, and the items.

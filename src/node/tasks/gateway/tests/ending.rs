@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::Receiver;
+use tokio::sync::oneshot::error::TryRecvError;
 
 use super::single::Single;
 use super::world::{QUEUE, batch, consumer_spec};
-use crate::broker::queue::{Delivery, Entry};
-use crate::node::cluster::forward::{Answer, Owner, Reply, Request, Settle};
+use crate::broker::queue::{Delivery, Entry, GetReply};
+use crate::node::cluster::forward::{Answer, Forward, Owner, Reply, Request, Settle};
 use crate::node::links::{ClientInput, NotConsuming, ShardInput};
 
 fn consume(single: &Single) -> Receiver<Result<(), NotConsuming>> {
@@ -104,4 +105,93 @@ fn what_came_of_an_attempt_that_is_over_does_not_come_twice() {
     single.answer(&forward, vec![delivery(), Answer::Reply(2, Reply::Consume(Ok(()))), Answer::Done(1, 2)]);
     single.round(0);
     assert_eq!(told(&single), [44]);
+}
+
+/// An owner is asked, and does not answer before patience is over.
+fn without_an_answer(single: &mut Single) -> Forward {
+    single.round(0);
+    let forward = single.forwards(2).remove(0);
+    single.round(3000);
+    forward
+}
+
+#[test]
+fn a_message_that_comes_when_nobody_has_patience_any_more_goes_back() {
+    let mut single = Single::new(Owner::Group(1), "");
+    single.lead(2, 1);
+    let (reply, mut got) = oneshot::channel();
+    single.ask(ShardInput::Get(QUEUE, false, reply));
+    let forward = without_an_answer(&mut single);
+    assert!(matches!(got.try_recv(), Err(TryRecvError::Closed)));
+    let message = GetReply::Message {
+        seq: 44,
+        record: batch(0..1, true).records,
+        redelivered: false,
+        returns: 0,
+        ready: 0,
+    };
+    single.answer(&forward, vec![Answer::Reply(1, Reply::Get(Some(message))), Answer::Done(1, 1)]);
+    single.round(0);
+    let asked = requests(&single);
+    let Request::Settle { how: Settle::Requeue, ranges, .. } = &asked[0] else { panic!("{asked:?}") };
+    assert_eq!(*ranges, [(44, 1)]);
+}
+
+#[test]
+fn a_consumer_that_is_taken_when_nobody_has_patience_any_more_ends() {
+    let mut single = Single::new(Owner::Group(1), "");
+    single.lead(2, 1);
+    let mut taken = consume(&single);
+    let forward = without_an_answer(&mut single);
+    assert!(matches!(taken.try_recv(), Err(TryRecvError::Closed)));
+    single.answer(&forward, vec![delivery(), Answer::Reply(1, Reply::Consume(Ok(()))), Answer::Done(1, 1)]);
+    single.round(0);
+    assert!(told(&single).is_empty());
+    let asked = requests(&single);
+    assert!(
+        matches!(asked[..], [Request::Settle { how: Settle::Requeue, .. }, Request::Cancel(8)]),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn what_comes_for_a_consumer_whose_end_nobody_waits_for_any_more_goes_back() {
+    let mut single = Single::new(Owner::Group(1), "");
+    single.lead(2, 1);
+    let _taken = consume(&single);
+    single.round(0);
+    let begun = single.forwards(2).remove(0);
+    single.answer(&begun, vec![Answer::Reply(1, Reply::Consume(Ok(()))), Answer::Done(1, 1)]);
+    single.round(0);
+    // Its owner falls silent.
+    single.lead(2, 2);
+    single.round(0);
+    single.forwards(2);
+    let (reply, mut suspended) = oneshot::channel();
+    single.ask(ShardInput::Suspend(QUEUE, 8, reply));
+    let forward = without_an_answer(&mut single);
+    assert!(suspended.try_recv().is_ok());
+    let (reply, _ended) = oneshot::channel();
+    single.ask(ShardInput::Cancel(QUEUE, 8, reply));
+    single.round(0);
+    single.forwards(2);
+    single.answer(&forward, vec![delivery(), Answer::Reply(3, Reply::Unit), Answer::Done(2, 3)]);
+    single.round(0);
+    assert!(told(&single).is_empty());
+    let asked = requests(&single);
+    assert!(matches!(asked[..], [Request::Settle { how: Settle::Requeue, .. }]), "{asked:?}");
+}
+
+#[test]
+fn a_question_that_nobody_waits_for_is_not_asked_again() {
+    let mut single = Single::new(Owner::Group(1), "");
+    single.lead(2, 1);
+    let taken = consume(&single);
+    let (reply, got) = oneshot::channel();
+    single.ask(ShardInput::Get(QUEUE, false, reply));
+    without_an_answer(&mut single);
+    drop((taken, got));
+    single.lead(3, 2);
+    single.round(0);
+    assert!(single.forwards(3).iter().all(|forward| forward.items.is_empty()));
 }
