@@ -1,6 +1,6 @@
 //! Clients of the simulated brokers: they stand where a client task stands, at the mailboxes of a node's shards and gateways.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::history::{Fact, History, MessageId, Place};
@@ -33,8 +33,8 @@ pub(super) struct Connection {
 pub(super) struct Outside {
     pub(super) history: History,
     pub(super) queues: Vec<QueueId>,
-    /// When owners gave messages out: by consumer and number.
-    pub(super) emitted: BTreeMap<(ConsumerId, u64), u64>,
+    /// When owners gave messages out that have not arrived: by consumer and number, the oldest first.
+    pub(super) emitted: BTreeMap<(ConsumerId, u64), VecDeque<u64>>,
     connections: u64,
     /// Nobody begins anything any more.
     pub(super) is_over: bool,
@@ -43,6 +43,11 @@ pub(super) struct Outside {
 impl Outside {
     pub(super) fn new(queues: Vec<QueueId>) -> Self {
         Self { history: History::default(), queues, emitted: BTreeMap::new(), connections: 0, is_over: false }
+    }
+
+    /// When the message left its owner that a consumer was just given, if that is known.
+    pub(super) fn left_at_us(&mut self, consumer: ConsumerId, seq: u64) -> Option<u64> {
+        self.emitted.get_mut(&(consumer, seq))?.pop_front()
     }
 
     /// Connects to some node that runs.

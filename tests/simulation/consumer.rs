@@ -63,6 +63,7 @@ impl Consumer {
             is_back: false,
         };
         let input = ShardInput::Consume(self.queue, Box::new(spec), Arc::clone(&connection.link), reply);
+        world.note(|| format!("consumer {id} begins, connection {}", connection.number));
         connection.ask(world, self.queue, input);
         self.attached = Some(Attached { connection, id, reply: Some(answer), suspended: None });
     }
@@ -110,7 +111,7 @@ impl Consumer {
         for entry in &delivery.entries {
             let at = usize::try_from(entry.offset).unwrap();
             let record = delivery.data.get(at..).unwrap_or_default();
-            let emitted_us = attached.and_then(|attached| outside.emitted.remove(&(attached.id, entry.seq)));
+            let emitted_us = attached.and_then(|attached| outside.left_at_us(attached.id, entry.seq));
             let given = (consumer, emitted_us.unwrap_or(now_us));
             note_delivery(now_us, outside, (self.queue, entry.seq), record, given, entry.redelivered);
             self.held.push_back(entry.seq);
@@ -147,6 +148,7 @@ impl Consumer {
     fn die<M: Broker>(&mut self, world: &mut World<M>) {
         let Some(attached) = &mut self.attached else { return };
         let (reply, answer) = oneshot::channel();
+        world.note(|| format!("consumer {} ends", attached.id));
         attached.suspended = Some(answer);
         let input = ShardInput::Suspend(self.queue, attached.id, reply);
         attached.connection.ask(world, self.queue, input);
@@ -167,6 +169,7 @@ impl Consumer {
             }
         }
         let (queue, id) = (self.queue, attached.id);
+        world.note(|| format!("consumer {id} has ended, and gives back {held:?}"));
         if !held.is_empty() {
             let back = ShardInput::Command(queue, Command::Requeue(id, held));
             attached.connection.ask(world, queue, back);

@@ -105,13 +105,13 @@ impl Network {
         self.connections
     }
 
-    /// The link breaks: what is on its way is lost.
-    pub(super) fn disconnect(&mut self, one: NodeId, other: NodeId) -> bool {
-        let mut was_up = false;
+    /// The link breaks: what is on its way is lost. Gives which connection it was, if it was up.
+    pub(super) fn disconnect(&mut self, one: NodeId, other: NodeId) -> Option<u64> {
+        let mut connection = None;
         for way in [(one, other), (other, one)] {
-            was_up |= self.ends.get_mut(&way).is_some_and(|end| end.connection.take().is_some());
+            connection = self.ends.get_mut(&way).and_then(|end| end.connection.take()).or(connection);
         }
-        was_up
+        connection
     }
 
     pub(super) fn connection(&self, from: NodeId, to: NodeId) -> Option<u64> {
@@ -140,7 +140,7 @@ mod tests {
         assert!((0..100).all(|now_us| network.datagram(now_us, 1, 2).is_empty()));
         let back: usize = (0..1000).map(|now_us| network.datagram(now_us, 2, 1).len()).sum();
         assert!((400..700).contains(&back), "{back} of 1000 came");
-        assert!(network.disconnect(2, 1) && !network.disconnect(2, 1));
+        assert_eq!((network.disconnect(2, 1), network.disconnect(2, 1)), (Some(connection), None));
         assert_eq!(network.link(0, 2, 1), None);
     }
 }

@@ -63,13 +63,16 @@ fn simulate(seed: u64, planted: Planted) -> Outcome {
 fn look(world: &mut World<StackNode>, outside: &mut Outside, node: NodeId) {
     let now_us = world.now_us;
     let Some(machine) = world.machine(node) else { return };
-    for seen in machine.seen.drain(..) {
+    for seen in std::mem::take(&mut machine.seen) {
         let fact = match seen {
             Seen::Leads(group, term) => Fact::Leads { group, term, node },
             Seen::Emitted(group, term, consumer, seq) => {
-                // The first one counts: it may be on its way twice.
-                outside.emitted.entry((consumer, seq)).or_insert(now_us);
+                outside.emitted.entry((consumer, seq)).or_default().push_back(now_us);
                 Fact::Emitted { group, term, node }
+            }
+            Seen::Note(text) => {
+                world.note(|| text);
+                continue;
             }
         };
         outside.history.note(now_us, fact);

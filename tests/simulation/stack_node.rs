@@ -52,11 +52,13 @@ pub(super) enum Planted {
 }
 
 /// What is seen from outside.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Seen {
     Leads(GroupId, u64),
     /// A message was given out: the group, its leader's term, to whom.
     Emitted(GroupId, u64, ConsumerId, u64),
+    /// For people.
+    Note(String),
 }
 
 /// The way out of a node.
@@ -187,6 +189,7 @@ impl Machine for StackNode {
 
     fn round(&mut self, now_ms: u64, out: &mut Vec<(NodeId, PeerMessage)>) {
         self.gateways.iter_mut().for_each(|gateway| gateway.round(now_ms));
+        self.trace_forwards();
         self.groups.iter_mut().for_each(|group| group.round(now_ms));
         self.look();
         self.gateways.iter_mut().for_each(|gateway| gateway.round(now_ms));
@@ -197,7 +200,9 @@ impl Machine for StackNode {
     fn next_due_ms(&mut self, now_ms: u64) -> Option<u64> {
         let groups = self.groups.iter_mut().filter_map(|group| group.next_due_ms(now_ms));
         let gateways = self.gateways.iter().filter_map(Gateway::next_due_ms);
-        groups.chain(gateways).min()
+        // What the gateways asked last.
+        let is_asked = self.cluster.groups.iter().any(|group| !group.is_empty());
+        groups.chain(gateways).chain(is_asked.then_some(now_ms)).min()
     }
 
     fn write_log(&mut self) -> Result<bool, StorageError> {
@@ -314,11 +319,12 @@ impl StackNode {
                         self.terms.insert(*group, *term);
                         self.seen.push(Seen::Leads(*group, *term));
                     }
+                    // From this node: gateways have taken what others sent.
                     GatewayInput::Answers(answers) => {
                         let term = self.terms.get(group).copied().unwrap_or(0);
-                        // What other nodes sent is among it.
-                        if self.groups[usize::from(*group) - 1].leads() {
-                            self.seen.extend(given_out(*group, term, &answers.answers));
+                        self.seen.extend(given_out(*group, term, &answers.answers));
+                        if super::is_traced() {
+                            self.seen.push(Seen::Note(format!("{0} -> {0}: {1:?}", self.node, answers)));
                         }
                     }
                     GatewayInput::Leader(..) | GatewayInput::Link(..) => {}
@@ -332,6 +338,24 @@ impl StackNode {
             {
                 let term = self.terms.get(&group).copied().unwrap_or(0);
                 self.seen.extend(given_out(group, term, &answers.answers));
+            }
+        }
+    }
+
+    fn trace_forwards(&mut self) {
+        if !super::is_traced() {
+            return;
+        }
+        for group in &self.cluster.groups {
+            let mut inputs = Vec::new();
+            group.take(&mut inputs);
+            for input in inputs {
+                if let GroupInput::Forward(forward) = &input
+                    && forward.from == self.node
+                {
+                    self.seen.push(Seen::Note(format!("{0} -> {0}: {1:?}", self.node, forward)));
+                }
+                group.push(input);
             }
         }
     }

@@ -79,6 +79,8 @@ pub(super) struct Node<M> {
     /// Longest usual time of a sync.
     pub(super) sync_us: u64,
     pub(super) is_gone: bool,
+    /// Links that the process takes for up: by which connection.
+    links: BTreeMap<NodeId, u64>,
 }
 
 #[derive(Debug)]
@@ -212,6 +214,7 @@ impl<M: Machine> World<M> {
             told_stalled: false,
             sync_us: self.random.between(200, 8_000),
             is_gone: false,
+            links: BTreeMap::new(),
         };
         self.nodes.insert(node, new);
         self.begin(node);
@@ -279,12 +282,7 @@ impl<M: Machine> World<M> {
             Event::Write { .. } => self.write(node),
             Event::Sync { .. } => self.sync(node),
             Event::Cold { .. } => self.cold(node),
-            Event::Link { to, state, connection, .. } => {
-                let is_old = state == LinkState::Up && self.network.connection(node, to) != Some(connection);
-                if !is_old {
-                    self.tell_link(node, to, state);
-                }
-            }
+            Event::Link { to, state, connection, .. } => self.link_event(node, to, state, connection),
             Event::Connect { one, other } => self.connect(one, other),
             Event::GiveUp { one, other } => {
                 if self.network.is_cut(one, other) || self.network.is_cut(other, one) {
@@ -559,6 +557,7 @@ impl<M: Machine> World<M> {
         found.place.run += 1;
         found.place.clock.advance(now_us);
         found.told_stalled = false;
+        found.links.clear();
         found.stalled_until_us = 0;
         match M::start(&self.setup, &found.place) {
             Ok(machine) => found.machine = Some(machine),
@@ -599,9 +598,7 @@ impl<M: Machine> World<M> {
 
     /// Breaks a link, if there is one; both ends that live are told in their time.
     pub(super) fn break_link(&mut self, one: NodeId, other: NodeId, state: LinkState) {
-        if !self.network.disconnect(one, other) {
-            return;
-        }
+        let Some(connection) = self.network.disconnect(one, other) else { return };
         for (at, to) in [(one, other), (other, one)] {
             if self.is_up(at) {
                 let after_us = match state {
@@ -609,7 +606,7 @@ impl<M: Machine> World<M> {
                     LinkState::Up | LinkState::Down => self.random.skewed(NOTICE_US.0, NOTICE_US.1),
                 };
                 let run = self.nodes[&at].place.run;
-                self.events.plan(self.now_us + after_us, Event::Link { at, run, to, state, connection: 0 });
+                self.events.plan(self.now_us + after_us, Event::Link { at, run, to, state, connection });
             }
         }
         // Noticed later than it is made again it would be no break at all.
@@ -617,8 +614,31 @@ impl<M: Machine> World<M> {
         self.events.plan(at_us, Event::Connect { one, other });
     }
 
-    fn tell_link(&mut self, node: NodeId, to: NodeId, state: LinkState) {
+    /// A node notices that a link is there, or is not any more.
+    fn link_event(&mut self, node: NodeId, to: NodeId, state: LinkState, connection: u64) {
+        let known = self.nodes.get(&node).and_then(|found| found.links.get(&to)).copied();
+        if state == LinkState::Up {
+            if self.network.connection(node, to) != Some(connection) {
+                return;
+            }
+            // It is made again before it was noticed that it had broken.
+            if known.is_some() {
+                self.tell_link(node, to, LinkState::Down, None);
+            }
+            self.tell_link(node, to, LinkState::Up, Some(connection));
+        } else if known == Some(connection) {
+            self.tell_link(node, to, state, None);
+        }
+    }
+
+    fn tell_link(&mut self, node: NodeId, to: NodeId, state: LinkState, connection: Option<u64>) {
         self.note(|| format!("{node}: link to {to} is {state:?}"));
+        if let Some(found) = self.nodes.get_mut(&node) {
+            match connection {
+                Some(connection) => drop(found.links.insert(to, connection)),
+                None => drop(found.links.remove(&to)),
+            }
+        }
         if let Some(machine) = self.machine(node) {
             machine.link(to, state);
         }
