@@ -176,8 +176,8 @@ impl Load {
         for number in 0..QUEUES {
             let of_queue = |id: &&Id| usize::try_from(id.1).is_ok_and(|id| id % QUEUES == number);
             let ids: Vec<_> = missing.iter().filter(of_queue).collect();
-            let counts =
-                self.runtime.block_on(timeout(CLIENT_PATIENCE * 2, counts(&self.shared.addresses, number)));
+            let asking = counts(&self.shared.addresses, number);
+            let counts = self.runtime.block_on(async { timeout(CLIENT_PATIENCE * 2, asking).await });
             eprintln!("{}: {} missing ({ids:?}); ready, consumers: {counts:?}", queue(number), ids.len());
         }
     }
