@@ -51,7 +51,8 @@ impl Incoming for Dispatch {
             PeerMessage::Raft(..)
             | PeerMessage::Snapshot(_)
             | PeerMessage::Propose(..)
-            | PeerMessage::NotProposed(..) => shared.meta.push(MetaInput::Peer(from, message)),
+            | PeerMessage::NotProposed(..)
+            | PeerMessage::Declared(_) => shared.meta.push(MetaInput::Peer(from, message)),
             PeerMessage::Ask(number, question) => {
                 cluster.manager.push(ManagerInput::Ask(from, number, question));
             }

@@ -37,6 +37,8 @@ pub(crate) struct Cluster {
     pub(crate) manager: Arc<Mailbox<ManagerInput>>,
     /// Declarations are applied on this node up to this index of the meta group.
     meta_index: AtomicU64,
+    /// Until when this node knows what is declared anywhere, Unix milliseconds.
+    informed_until_ms: AtomicU64,
     members: ArcSwap<Members>,
 }
 
@@ -65,6 +67,7 @@ impl Cluster {
             serving: Arc::new(Mailbox::new(mailbox_bytes)),
             manager: Arc::new(Mailbox::new(mailbox_bytes)),
             meta_index: AtomicU64::new(0),
+            informed_until_ms: AtomicU64::new(0),
             members: ArcSwap::default(),
         }
     }
@@ -77,6 +80,16 @@ impl Cluster {
     /// Declarations are applied on this node up to this index of the meta group.
     pub(crate) fn meta_index(&self) -> u64 {
         self.meta_index.load(Ordering::Acquire)
+    }
+
+    /// Whether whatever was declared, on any node, and answered by this time is known here.
+    pub(crate) fn is_informed(&self, now_ms: u64) -> bool {
+        now_ms < self.informed_until_ms.load(Ordering::Acquire)
+    }
+
+    /// For the meta task alone.
+    pub(crate) fn set_informed_until_ms(&self, until_ms: u64) {
+        self.informed_until_ms.store(until_ms, Ordering::Release);
     }
 
     /// Who belongs to the cluster, as far as this node knows.

@@ -16,7 +16,7 @@ use ring::hmac;
 use crate::broker::ids::NodeId;
 
 /// The version of this and of all messages behind it.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 
 /// No frame of a handshake is longer.
 pub(crate) const FRAME_MAX: usize = 4096;

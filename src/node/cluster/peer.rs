@@ -23,6 +23,18 @@ pub(crate) enum PeerMessage {
     /// A question or order of those who run the cluster, encoded; and its answer. The number pairs them.
     Ask(u64, Bytes),
     Answer(u64, Bytes),
+    Declared(Declared),
+}
+
+/// How far nodes are with what is declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Declared {
+    /// Declarations are carried out here up to this index of the meta group.
+    Applied(u64),
+    /// Asks the meta group's leader how far they are; with the time of asking, for the asker alone.
+    Asks(u64),
+    /// When was asked, and up to which index they were agreed on.
+    UpTo(u64, u64),
 }
 
 /// A snapshot of a group on its way to a member, in order.

@@ -41,6 +41,8 @@ use peering::Peering;
 
 /// How long clients have for their goodbye when the node stops.
 const GOODBYE: Duration = Duration::from_secs(5);
+/// How long a node waits for a majority of its cluster before it takes clients without one.
+const INFORMED_MAX_MS: u64 = 5_000;
 
 /// A running node.
 pub struct Node {
@@ -130,6 +132,26 @@ impl Node {
             }
             waited += 1;
             tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.wait_until_informed().await;
+    }
+
+    /// A node that comes back lacks what was declared meanwhile. Without a majority it takes clients all the same: they may
+    /// want what is on this node alone.
+    async fn wait_until_informed(&self) {
+        let Some(cluster) = &self.shared.cluster else { return };
+        let until_ms = self.shared.clock.now_ms() + INFORMED_MAX_MS;
+        loop {
+            let now_ms = self.shared.clock.now_ms();
+            if cluster.is_informed(now_ms) || self.shared.is_stopping() {
+                return;
+            }
+            if now_ms > until_ms {
+                return tracing::warn!(
+                    "no majority of the cluster's nodes has been found: clients are taken, but what is replicated waits"
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 

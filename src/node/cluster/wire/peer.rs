@@ -8,7 +8,7 @@ use super::put::Frames;
 use super::take::{Malformed, Take};
 use crate::broker::queue::GetReply;
 use crate::node::cluster::forward::{Answer, Item, Reply, Request};
-use crate::node::cluster::peer::{PeerMessage, SnapshotPiece};
+use crate::node::cluster::peer::{Declared, PeerMessage, SnapshotPiece};
 
 /// Nothing is to be said but that the sender is there.
 const PING: u8 = 0;
@@ -26,6 +26,9 @@ const SNAPSHOT_END: u8 = 11;
 const SNAPSHOT_TAKEN: u8 = 12;
 const SNAPSHOT_DONE: u8 = 13;
 const SNAPSHOT_FAILED: u8 = 14;
+const DECLARED_APPLIED: u8 = 15;
+const DECLARED_ASKS: u8 = 16;
+const DECLARED_UP_TO: u8 = 17;
 
 const LENGTH_BYTES: usize = 4;
 const LEAD_BYTES: usize = 10;
@@ -65,7 +68,7 @@ pub(crate) fn weight(message: &PeerMessage) -> usize {
         PeerMessage::Forward(forward) => forward.items.iter().map(item_weight).sum(),
         PeerMessage::Answers(answers) => answers.answers.iter().map(answer_weight).sum(),
         PeerMessage::Snapshot(SnapshotPiece::Rows { rows, .. }) => rows.len(),
-        PeerMessage::Snapshot(_) | PeerMessage::NotProposed(..) => 0,
+        PeerMessage::Snapshot(_) | PeerMessage::NotProposed(..) | PeerMessage::Declared(_) => 0,
         PeerMessage::Propose(_, bytes) | PeerMessage::Ask(_, bytes) | PeerMessage::Answer(_, bytes) => {
             bytes.len()
         }
@@ -125,6 +128,7 @@ fn put_message(out: &mut Frames, message: &PeerMessage) {
         }
         PeerMessage::Ask(number, bytes) => put_numbered(out, ASK, *number, bytes),
         PeerMessage::Answer(number, bytes) => put_numbered(out, ANSWER, *number, bytes),
+        PeerMessage::Declared(declared) => put_declared(out, *declared),
     }
 }
 
@@ -138,8 +142,24 @@ fn take_message(kind: u8, from: &mut Take<'_>) -> Result<PeerMessage, Malformed>
         NOT_PROPOSED => PeerMessage::NotProposed(from.u64()?, from.u16()?),
         ASK => PeerMessage::Ask(from.u64()?, from.bytes()?),
         ANSWER => PeerMessage::Answer(from.u64()?, from.bytes()?),
+        DECLARED_APPLIED => PeerMessage::Declared(Declared::Applied(from.u64()?)),
+        DECLARED_ASKS => PeerMessage::Declared(Declared::Asks(from.u64()?)),
+        DECLARED_UP_TO => PeerMessage::Declared(Declared::UpTo(from.u64()?, from.u64()?)),
         _ => PeerMessage::Snapshot(take_piece(kind, from)?),
     })
+}
+
+fn put_declared(out: &mut Frames, declared: Declared) {
+    let (kind, number) = match declared {
+        Declared::Applied(applied) => (DECLARED_APPLIED, applied),
+        Declared::Asks(asked_ms) => (DECLARED_ASKS, asked_ms),
+        Declared::UpTo(asked_ms, _) => (DECLARED_UP_TO, asked_ms),
+    };
+    out.u8(kind);
+    out.u64(number);
+    if let Declared::UpTo(_, commit) = declared {
+        out.u64(commit);
+    }
 }
 
 fn put_numbered(out: &mut Frames, kind: u8, number: u64, bytes: &Bytes) {

@@ -273,12 +273,22 @@ impl Session {
             self.return_unroutable(publish.channel, message);
         }
         if !is_taken {
+            self.refuse_unless_informed(publish.channel, number, message.enqueued_ms);
             self.answer_publishes(publish.channel);
         }
         if self.outgoing.bytes() > OPEN_BYTES_MAX {
             self.send_batches();
         }
         Ok(())
+    }
+
+    /// A node that may lack what was declared elsewhere does not confirm a message as one that no queue wants.
+    fn refuse_unless_informed(&mut self, channel: u16, number: Option<u64>, now_ms: u64) {
+        let is_informed = self.shared.cluster.as_ref().is_none_or(|cluster| cluster.is_informed(now_ms));
+        let ledger = self.channels.get_mut(&channel).and_then(|channel| channel.ledger.as_mut());
+        if let (false, Some(ledger), Some(number)) = (is_informed, ledger, number) {
+            ledger.complete(&[(number, 1)], false);
+        }
     }
 
     /// Gives a mandatory message that no queue takes back to its publisher.

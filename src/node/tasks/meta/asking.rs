@@ -10,7 +10,7 @@ use super::proposals::Reply;
 use super::{not_deleted, to_delete};
 use crate::broker::ids::{Home, QueueId};
 use crate::broker::topology::{Command, QueueEntry};
-use crate::node::cluster::meta::MetaCommand;
+use crate::node::cluster::meta::{MetaAnswer, MetaCommand};
 use crate::node::links::{Applied, DeleteIf, DeleteQueue, ShardInput};
 use crate::protocol::error::Refusal;
 
@@ -89,7 +89,10 @@ impl MetaGroup {
 
     /// Queues that may go do so by their numbers: one that was declared anew meanwhile is another.
     pub(super) fn hear_owners(&mut self) {
-        for (MayDelete { queue, asker, .. }, answer) in self.asks.answered(self.now_ms) {
+        for (reply, outcome) in self.asks.recalled(self.now_ms) {
+            self.answer_when_spread(reply, Ok(MetaAnswer::default()), outcome);
+        }
+        for (MayDelete { queue, asker, .. }, answer) in self.asks.answered() {
             let command = MetaCommand::Topology(Command::DropQueue { id: queue.id });
             match (answer, asker) {
                 (Some(Ok(ready)), Asker::Client(reply)) => {

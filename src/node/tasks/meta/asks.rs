@@ -10,7 +10,6 @@ use tokio::sync::oneshot;
 
 use super::proposals::Reply;
 use crate::broker::topology::{Outcome, QueueEntry};
-use crate::node::cluster::meta::MetaAnswer;
 use crate::node::links::{Applied, NotDeleted};
 use crate::protocol::error::Refusal;
 
@@ -99,14 +98,16 @@ impl Asks {
         self.recalls.push(Recalled { done, reply, outcome, until_ms });
     }
 
-    /// Deletes that were answered. Bindings that were given everything are told of at once.
-    pub(super) fn answered(&mut self, now_ms: u64) -> Vec<(MayDelete, Option<Result<u64, NotDeleted>>)> {
+    /// Bindings that were given everything.
+    pub(super) fn recalled(&mut self, now_ms: u64) -> Vec<(Reply, Outcome)> {
         // When the exchange is deleted meanwhile, nobody answers.
-        for Recalled { reply, outcome, .. } in
-            self.recalls.extract_if(.., |recalled| recalled.done.look() || recalled.until_ms <= now_ms)
-        {
-            reply.send(Ok(MetaAnswer::default()), outcome);
-        }
+        let is_done = |recalled: &mut Recalled| recalled.done.look() || recalled.until_ms <= now_ms;
+        let done = self.recalls.extract_if(.., is_done);
+        done.map(|Recalled { reply, outcome, .. }| (reply, outcome)).collect()
+    }
+
+    /// Deletes that were answered.
+    pub(super) fn answered(&mut self) -> Vec<(MayDelete, Option<Result<u64, NotDeleted>>)> {
         let answered = self.deletes.extract_if(.., |ask| ask.answer.look());
         answered
             .map(|mut ask| {

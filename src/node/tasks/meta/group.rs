@@ -18,6 +18,7 @@ use super::effects::ForGroups;
 use super::nodes::Nodes;
 use super::proposals::{Proposals, Reply};
 use super::proposing::PAUSE_MS;
+use super::spread::Spread;
 use crate::broker::ids::{META_GROUP, NodeId, Run};
 use crate::broker::topology::{Change, Outcome};
 use crate::node::alarm::Alarm;
@@ -86,6 +87,7 @@ pub(crate) struct MetaGroup {
     told: u64,
     pub(super) copies: Copies,
     pub(super) nodes: Nodes,
+    pub(super) spread: Spread,
     checkpoints: Vec<(u64, oneshot::Sender<u64>)>,
     /// What the last checkpoint has of the group's log.
     checkpointed: u64,
@@ -135,6 +137,7 @@ impl MetaGroup {
             for_groups: ForGroups::default(),
             told: applied,
             nodes: Nodes::default(),
+            spread: Spread::default(),
             checkpoints: Vec::new(),
             checkpointed: 0,
             flushed: Vec::new(),
@@ -190,6 +193,7 @@ impl MetaGroup {
             self.asks.next_due_ms(),
             pause_ms.filter(|until_ms| *until_ms > self.now_ms),
             self.nodes.next_due_ms(),
+            self.spread.next_due_ms(),
         ];
         times.into_iter().flatten().min()
     }
@@ -221,6 +225,7 @@ impl MetaGroup {
         self.go_on_copying();
         self.carry_out();
         self.tell_groups();
+        self.spread();
         self.hand_over_rows();
     }
 
@@ -278,6 +283,7 @@ impl MetaGroup {
                 }
             }
             PeerMessage::Snapshot(piece) => self.copy_piece(from, piece),
+            PeerMessage::Declared(declared) => self.hear_declared(from, declared),
             PeerMessage::Forward(_)
             | PeerMessage::Answers(_)
             | PeerMessage::Ask(..)
@@ -406,7 +412,7 @@ impl MetaGroup {
         let Some(reply) = self.proposals.take(number, self.now_ms) else { return false };
         match recalled {
             Some(done) => self.asks.recall(done, reply, outcome, self.now_ms),
-            None => reply.send(answer, outcome),
+            None => self.answer_when_spread(reply, answer, outcome),
         }
         true
     }

@@ -6,7 +6,7 @@
 //! - `proposals`, `proposing`: what this node asks of the group, and how it gets there
 //! - `apply`: what the group has committed; `effects`: what that means for queues of this node
 //! - `copies`: everything at once, for members that lack too much
-//! - `nodes`: which nodes work
+//! - `spread`: that every node knows what is declared; `nodes`: which nodes work
 
 mod apply;
 mod asking;
@@ -17,6 +17,7 @@ pub(crate) mod group;
 mod nodes;
 mod proposals;
 mod proposing;
+mod spread;
 #[cfg(test)]
 mod tests;
 

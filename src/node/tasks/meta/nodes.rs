@@ -37,6 +37,7 @@ impl MetaGroup {
             LinkState::Dead => Link::Dead,
         };
         self.group.link(node, link, self.now_ms);
+        self.link_of_spread(node, state);
         match state {
             LinkState::Up => {
                 self.nodes.down_at_ms.remove(&node);

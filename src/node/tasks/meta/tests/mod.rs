@@ -78,6 +78,62 @@ fn what_was_asked_of_a_leader_that_died_takes_place_once() {
 }
 
 #[test]
+fn nobody_hears_of_a_queue_that_a_node_does_not_know_yet() {
+    let mut world = World::of(3);
+    let late = (1..=3).find(|node| *node != world.leader()).unwrap();
+    for asker in (1..=3).filter(|node| *node != late) {
+        let name = format!("of-{asker}");
+        world.late = Some(late);
+        let mut asked = world.apply(asker, queue(&name, true, true));
+        world.pass(500);
+        assert!(asked.is_answered().is_none() && !world.nodes[&late].has(&name));
+        world.late = None;
+        world.pass(100);
+        assert!(asked.ok().outcome.created && world.nodes[&late].has(&name));
+    }
+}
+
+#[test]
+fn a_node_that_does_not_get_on_holds_others_up_as_long_as_it_takes_itself_for_informed() {
+    let mut world = World::of(3);
+    let late = (1..=3).find(|node| *node != world.leader()).unwrap();
+    let asker = (1..=3).find(|node| *node != late).unwrap();
+    let is_informed = |world: &World| world.nodes[&late].cluster.is_informed(world.now_ms);
+    assert!(is_informed(&world));
+    world.late = Some(late);
+    let mut asked = world.apply(asker, queue("q", true, true));
+    let mut answered = None;
+    while answered.is_none() {
+        world.pass(10);
+        answered = asked.is_answered();
+        assert!(answered.is_none() || !is_informed(&world));
+    }
+    assert!(answered.unwrap().is_ok() && !world.nodes[&late].has("q"));
+    world.late = None;
+    world.pass(1_000);
+    assert!(is_informed(&world) && world.nodes[&late].has("q"));
+}
+
+#[test]
+fn a_node_that_is_cut_off_holds_others_up_as_long_as_it_takes_itself_for_informed() {
+    for state in [LinkState::Down, LinkState::Dead] {
+        let mut world = World::of(3);
+        let cut = (1..=3).find(|node| *node != world.leader()).unwrap();
+        let asker = (1..=3).find(|node| *node != cut).unwrap();
+        world.cut(cut, state);
+        let begun_ms = world.now_ms;
+        let mut asked = world.apply(asker, queue("q", true, true));
+        while asked.is_answered().is_none() {
+            world.pass(10);
+        }
+        // Whoever is dead takes nobody's messages.
+        assert!(state == LinkState::Dead || !world.nodes[&cut].cluster.is_informed(world.now_ms));
+        let took_ms = world.now_ms - begun_ms;
+        assert!(took_ms <= if state == LinkState::Dead { 50 } else { 1_600 }, "{took_ms} ms");
+    }
+}
+
+#[test]
 fn a_minority_declares_nothing_and_says_why() {
     let mut world = World::of(3);
     let leader = world.leader();

@@ -167,6 +167,9 @@ pub(super) struct World {
     /// What shards say to those who want to delete.
     pub(super) in_use: BTreeSet<QueueId>,
     pub(super) copies: usize,
+    /// A node that gets nothing of what is agreed on, and what waits for it.
+    pub(super) late: Option<NodeId>,
+    late_messages: Vec<(NodeId, NodeId, PeerMessage)>,
 }
 
 impl World {
@@ -180,6 +183,8 @@ impl World {
             now_ms: 1_000_000,
             in_use: BTreeSet::new(),
             copies: 0,
+            late: None,
+            late_messages: Vec::new(),
         };
         world.start(1);
         world.pass(100);
@@ -364,7 +369,14 @@ impl World {
             node.task.round(self.now_ms);
             self.work_as_shards(number);
         }
-        let messages: Vec<_> = self.wire.lock().unwrap().drain(..).collect();
+        let mut messages: Vec<_> = self.wire.lock().unwrap().drain(..).collect();
+        let late = self.late;
+        let is_late =
+            |of: &mut (_, _, PeerMessage)| Some(of.1) == late && matches!(of.2, PeerMessage::Raft(..));
+        self.late_messages.extend(messages.extract_if(.., is_late));
+        if late.is_none() {
+            messages.append(&mut self.late_messages);
+        }
         for (from, to, message) in messages {
             let is_up = self.up.lock().unwrap().contains(&(from, to));
             if let Some(node) = self.nodes.get(&to).filter(|_| is_up) {

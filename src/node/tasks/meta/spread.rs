@@ -1,0 +1,166 @@
+//! What is declared is known everywhere before its asker hears of it: its next publish may go through another node, which
+//! would confirm what it has no queue for.
+//!
+//! Each node tells the others how far it has carried out what the group has committed, and an asker is answered when all have
+//! come that far. A node that cannot be reached is waited for as long as it may take itself for informed; it may only for so
+//! long after it last asked the leader how far declarations are. From then on it says of nothing that there is no queue for it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::group::MetaGroup;
+use super::proposals::Reply;
+use crate::broker::ids::NodeId;
+use crate::broker::topology::Outcome;
+use crate::node::cluster::meta::MetaAnswer;
+use crate::node::cluster::peer::{Declared, LinkState, PeerMessage};
+use crate::protocol::error::Refusal;
+
+/// How long a node is informed after it has asked.
+const INFORMED_MS: u64 = 1_000;
+/// How often it asks.
+const ASK_MS: u64 = 250;
+/// A node whose link is down is waited for a little longer than it can take itself for informed: clocks differ.
+const LINGER_MS: u64 = 1_500;
+/// A node that is there but does not get on holds nobody up for longer. It is not informed by then.
+const PATIENCE_MS: u64 = 3_000;
+
+/// Who knows how much of what is declared.
+#[derive(Debug, Default)]
+pub(super) struct Spread {
+    nodes: BTreeMap<NodeId, Known>,
+    /// What the other nodes were told of this one.
+    told: u64,
+    /// Askers, by the index that their command took place at.
+    waiting: VecDeque<Waiting>,
+    asked_ms: u64,
+    /// The leader's answers: when was asked, and how far declarations were.
+    heard: VecDeque<(u64, u64)>,
+}
+
+/// What is known of another node.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    applied: u64,
+    /// It counts until then.
+    until_ms: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    index: u64,
+    until_ms: u64,
+    reply: Reply,
+    answer: Result<MetaAnswer, Refusal>,
+    outcome: Outcome,
+}
+
+impl Spread {
+    /// When an asker is answered although nothing comes in.
+    pub(super) fn next_due_ms(&self) -> Option<u64> {
+        let first = self.waiting.front()?;
+        let lingering = self.nodes.values().map(|known| known.until_ms).min();
+        Some(lingering.unwrap_or(u64::MAX).min(first.until_ms))
+    }
+
+    fn link(&mut self, node: NodeId, state: LinkState, now_ms: u64) {
+        match state {
+            LinkState::Up => {
+                // It may be another run, which lacks what the one before had not synced.
+                self.nodes.insert(node, Known { applied: 0, until_ms: u64::MAX });
+            }
+            LinkState::Down => {
+                if let Some(known) = self.nodes.get_mut(&node) {
+                    known.until_ms = known.until_ms.min(now_ms + LINGER_MS);
+                }
+            }
+            LinkState::Dead => drop(self.nodes.remove(&node)),
+        }
+    }
+}
+
+impl MetaGroup {
+    pub(super) fn link_of_spread(&mut self, node: NodeId, state: LinkState) {
+        if state == LinkState::Up {
+            let applied = Declared::Applied(self.state.applied());
+            self.cluster.peers.send(node, PeerMessage::Declared(applied));
+            // At once, if it leads.
+            self.spread.asked_ms = 0;
+        }
+        self.spread.link(node, state, self.now_ms);
+    }
+
+    /// Answers when all nodes know what took place up to now.
+    pub(super) fn answer_when_spread(
+        &mut self,
+        reply: Reply,
+        answer: Result<MetaAnswer, Refusal>,
+        outcome: Outcome,
+    ) {
+        let (index, until_ms) = (self.state.applied(), self.now_ms + PATIENCE_MS);
+        self.spread.waiting.push_back(Waiting { index, until_ms, reply, answer, outcome });
+    }
+
+    /// A node says how far it is, or asks how far declarations are.
+    pub(super) fn hear_declared(&mut self, from: NodeId, declared: Declared) {
+        match declared {
+            Declared::Applied(applied) => {
+                if let Some(known) = self.spread.nodes.get_mut(&from) {
+                    known.applied = known.applied.max(applied);
+                }
+            }
+            Declared::Asks(asked_ms) => {
+                if self.group.lease_until_ms(self.now_ms) > self.now_ms {
+                    let answer = Declared::UpTo(asked_ms, self.group.commit());
+                    self.cluster.peers.send(from, PeerMessage::Declared(answer));
+                }
+            }
+            Declared::UpTo(asked_ms, commit) => self.spread.heard.push_back((asked_ms, commit)),
+        }
+    }
+
+    /// Tells others how far this node is, and askers what all know.
+    pub(super) fn spread(&mut self) {
+        self.tell_applied();
+        self.stay_informed();
+        self.answer_what_is_spread();
+    }
+
+    fn tell_applied(&mut self) {
+        let applied = self.state.applied();
+        if std::mem::replace(&mut self.spread.told, applied) == applied {
+            return;
+        }
+        for node in self.spread.nodes.keys().filter(|node| self.cluster.peers.is_up(**node)) {
+            self.cluster.peers.send(*node, PeerMessage::Declared(Declared::Applied(applied)));
+        }
+    }
+
+    fn stay_informed(&mut self) {
+        if self.group.lease_until_ms(self.now_ms) > self.now_ms {
+            let until_ms = if self.group.is_sole_voter() { u64::MAX } else { self.now_ms + INFORMED_MS };
+            return self.cluster.set_informed_until_ms(until_ms);
+        }
+        let leader = self.leader();
+        if self.now_ms >= self.spread.asked_ms + ASK_MS && self.cluster.peers.is_up(leader) {
+            self.spread.asked_ms = self.now_ms;
+            self.cluster.peers.send(leader, PeerMessage::Declared(Declared::Asks(self.now_ms)));
+        }
+        let applied = self.state.applied();
+        while let Some((asked_ms, _)) = self.spread.heard.pop_front_if(|(_, commit)| *commit <= applied) {
+            self.cluster.set_informed_until_ms(asked_ms + INFORMED_MS);
+        }
+    }
+
+    fn answer_what_is_spread(&mut self) {
+        let (now_ms, nodes) = (self.now_ms, &self.state.members.nodes);
+        let counts = |node: &NodeId, known: &Known| known.until_ms > now_ms && nodes.contains_key(node);
+        let Spread { waiting, nodes: known, .. } = &mut self.spread;
+        let spread = known.iter().filter(|(node, known)| counts(node, known)).map(|(_, known)| known.applied);
+        let spread = spread.min().unwrap_or(u64::MAX);
+        while let Some(Waiting { reply, answer, outcome, .. }) =
+            waiting.pop_front_if(|waiting| waiting.index <= spread || waiting.until_ms <= now_ms)
+        {
+            reply.send(answer, outcome);
+        }
+    }
+}
