@@ -12,7 +12,7 @@ use super::{alone, is_thorough, rounds};
 const CUT: Duration = Duration::from_secs(4);
 
 /// A cluster on a network of its own; `None` with a note where that cannot be had.
-fn nodes_on_a_network(count: usize) -> Option<Nodes> {
+pub(super) fn nodes_on_a_network(count: usize) -> Option<Nodes> {
     let network = Network::new(count);
     if let Err(reason) = &network {
         // Not by a macro: those of a test that passes are not shown.

@@ -6,6 +6,7 @@
 //! - `kills`: processes that end, or stand still; on loopback addresses
 //! - `disks`: disks that are lost, or full; `small_disk`: one that can be filled, left out where nothing can be mounted
 //! - `cuts`: cables that are cut, or slow; left out, with a note, where network namespaces cannot be made
+//! - `declares`: queues declared through one node and used through another
 //!
 //! `WARREN_CLUSTER_ROUNDS` says how often each list of faults is gone through; once when it is not set. Five nodes are more than
 //! two cores can serve in time beside everything else: they are tried only when it is set.
@@ -16,6 +17,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests read clocks and the environment; src/ may not")]
 
 mod cuts;
+mod declares;
 mod disks;
 mod kills;
 mod load;
