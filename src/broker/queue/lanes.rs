@@ -35,6 +35,8 @@ pub(super) struct Lane {
     pub(super) redelivered_below: u64,
     /// At the last checkpoint every number below this was in a chunk or settled.
     pub(super) stored_below: u64,
+    /// Of a queue that follows: every number below this is in a chunk, settled or was replayed. Chunks may be ahead of that.
+    pub(super) replayed_below: u64,
     /// Bodies below this number are not counted yet, for a limit of bytes: they were there before the limit.
     pub(super) uncounted_below: u64,
 }
@@ -162,7 +164,14 @@ impl Lanes {
             return lane;
         }
         let from = base + self.floor;
-        let made = Lane { base, next_seq: from, cursor: base, stored_below: from, ..Lane::default() };
+        let made = Lane {
+            base,
+            next_seq: from,
+            cursor: base,
+            stored_below: from,
+            replayed_below: from,
+            ..Lane::default()
+        };
         self.more.insert(lane, made);
         lane + 1
     }
@@ -186,6 +195,7 @@ impl Lanes {
             lane.cursor = all.cursor.clamp(lane.base, lane.next_seq);
             lane.redelivered_below = all.redelivered_below.min(lane.next_seq);
             lane.stored_below = all.stored_below.min(lane.next_seq);
+            lane.replayed_below = all.replayed_below.clamp(lane.base, lane.next_seq);
         }
     }
 

@@ -34,8 +34,10 @@ impl Queue {
         if batch.count == 0 || !self.messages.lanes.is_one(first, end) {
             return;
         }
-        let lane = self.messages.lanes.make(first);
-        let is_stored = first < self.messages.lanes.get(lane).stored_below && !self.is_reserved(first);
+        let at = self.messages.lanes.make(first);
+        let lane = self.messages.lanes.get_mut(at);
+        lane.replayed_below = lane.replayed_below.max(end);
+        let is_stored = first < lane.stored_below && !self.is_reserved(first);
         if is_stored || self.messages.position(first).is_some() {
             return;
         }

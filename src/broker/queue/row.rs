@@ -22,6 +22,17 @@ impl Queue {
     /// What is true of the queue beside its messages and ids.
     #[must_use]
     pub fn row(&self) -> Vec<u8> {
+        self.row_up_to(|lane| lane.next_seq)
+    }
+
+    /// The same as long as it follows another one. The cold store may have chunks of an earlier run that are ahead of what was
+    /// replayed; what is in front of them is not settled but still to come.
+    #[must_use]
+    pub fn row_of_follower(&self) -> Vec<u8> {
+        self.row_up_to(|lane| lane.replayed_below)
+    }
+
+    fn row_up_to(&self, end: impl Fn(&Lane) -> u64) -> Vec<u8> {
         let lanes = &self.messages.lanes;
         let with_ids = u8::from(self.seen.is_some());
         let with_reserved = if self.reserved.is_empty() { 0 } else { WITH_RESERVED };
@@ -33,7 +44,10 @@ impl Queue {
         } else {
             row.push((VERSION_1 + with_ids) | with_reserved);
         }
-        lanes.iter().for_each(|lane| put_lane(lane, &mut row));
+        for lane in lanes.iter() {
+            row.extend_from_slice(&end(lane).to_le_bytes());
+            row.extend_from_slice(&lane.delivered_below().to_le_bytes());
+        }
         if !self.reserved.is_empty() {
             reservation::put(&self.reserved, &mut row);
         }
@@ -84,13 +98,8 @@ impl Queue {
     }
 }
 
-fn put_lane(lane: &Lane, row: &mut Vec<u8>) {
-    row.extend_from_slice(&lane.next_seq.to_le_bytes());
-    row.extend_from_slice(&lane.delivered_below().to_le_bytes());
-}
-
 fn restore_lane(lane: &mut Lane, next_seq: u64, delivered: u64) {
-    lane.stored_below = next_seq;
+    (lane.stored_below, lane.replayed_below) = (next_seq, next_seq);
     lane.next_seq = lane.next_seq.max(next_seq);
     lane.redelivered_below = delivered;
 }

@@ -56,6 +56,8 @@ impl Queue {
         for at in self.messages.positions() {
             let Some(segment) = self.messages.get(at) else { break };
             if unsaved(segment) {
+                // A replay may have opened it between chunks: what is written must not grow any more.
+                self.messages.change(at, Segment::seal);
                 writes.push(self.write_of(at));
             } else if stale(segment) {
                 let (first, descriptor) = (segment.first, segment.descriptor());

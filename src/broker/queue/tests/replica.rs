@@ -29,7 +29,13 @@ impl Follower {
     }
 
     fn follow(&mut self, events: &[Event]) {
-        for event in &events[self.replayed..] {
+        self.follow_some(events, usize::MAX);
+    }
+
+    /// Replays so many records, or as many as there are.
+    fn follow_some(&mut self, events: &[Event], most: usize) {
+        let end = self.replayed.saturating_add(most).min(events.len());
+        for event in &events[self.replayed..end] {
             match event {
                 Event::Enqueue(first, records) => {
                     self.queue.replay_enqueue(*first, &Batch::check(records.clone()).unwrap());
@@ -41,7 +47,7 @@ impl Follower {
                 Event::Chunk(_) | Event::Checkpoint(..) | Event::Forget(_) => {}
             }
         }
-        self.replayed = events.len();
+        self.replayed = end;
         for first in self.queue.replayed() {
             self.chunks.remove(&first);
         }
@@ -55,7 +61,7 @@ impl Follower {
     }
 
     fn checkpoint(&mut self) {
-        self.row = Some(self.queue.row());
+        self.row = Some(self.queue.row_of_follower());
         for write in self.queue.checkpoint() {
             self.write(&write);
             self.queue.chunk_stored(write.first, false, 0);
@@ -70,8 +76,8 @@ impl Follower {
         self.chunks.insert(write.first, ChunkWrite { data, ..write.clone() });
     }
 
-    /// Forgets everything but its cold store, and reads the records again that this does not have.
-    fn rebuild(&mut self, options: &Options, events: &[Event]) {
+    /// Forgets everything but its cold store. The records that this does not have are to be read again.
+    fn rebuild(&mut self, options: &Options) {
         self.queue = Queue::default();
         if let Some(row) = &self.row {
             self.queue.restore_row(row).unwrap();
@@ -81,7 +87,6 @@ impl Follower {
         }
         self.queue.set_options(options.clone());
         self.replayed = self.covered;
-        self.follow(events);
     }
 
     fn digest(&self) -> Digest {
@@ -138,7 +143,7 @@ proptest! {
     #[test]
     fn followers_have_what_the_owner_has_and_may_take_over(
         options in replicated(),
-        steps in prop::collection::vec((replicated_step(), 0u8..8), 1..120),
+        steps in prop::collection::vec((replicated_step(), 0u8..10), 1..120),
     ) {
         let mut owner = World::new(options.clone(), 1000);
         let mut followers = [Follower::new(&options), Follower::new(&options)];
@@ -150,8 +155,9 @@ proptest! {
             match what {
                 0 => second.spill(usize::MAX, owner.now_ms),
                 1 => second.checkpoint(),
-                2 => second.rebuild(&options, &owner.events),
+                2 => second.rebuild(&options),
                 3 | 4 => second.follow(&owner.events),
+                5..8 => second.follow_some(&owner.events, 3),
                 _ => {}
             }
         }

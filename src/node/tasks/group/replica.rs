@@ -234,7 +234,7 @@ impl Replica {
 
     fn checkpoint_queue(&mut self, id: QueueId) -> usize {
         let Some(slot) = self.slots.get_mut(&id) else { return 0 };
-        let mut row = slot.queue.row();
+        let mut row = slot.queue.row_of_follower();
         if row == slot.row && !slot.queue.needs_checkpoint() {
             return 64;
         }
