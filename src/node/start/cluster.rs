@@ -120,8 +120,9 @@ impl Node {
         if let Some(serving) = Serving::new(&self.shared) {
             self.supervise("serving", serving.run());
         }
-        self.start_manager(joined);
+        // In front of whoever links nodes, which the manager does at once: what a link brings is told once.
         joined.dispatch.begin(&self.shared);
+        self.start_manager(joined);
         for member in &joined.membership.members {
             joined.links.set_node(member.node, &member.address);
         }

@@ -1,7 +1,8 @@
 //! What happens while there is no owner, or none that can be reached.
 //!
-//! A group has one again soon, or a majority is missing: after some patience whoever asks is told that, and publishers wait
-//! or have their messages refused. The queues of a node come back with it: whoever asks meanwhile hears so at once.
+//! A group has one again soon, or a majority is missing: after some patience publishers are told to wait, or have their
+//! messages refused. Whoever asks something is told later, since most of what keeps a group without a leader heals by itself.
+//! The queues of a node come back with it: whoever asks meanwhile hears so at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,25 +17,37 @@ use crate::config::Minority;
 use crate::node::cluster::forward::{Owner, Request, Settle};
 use crate::node::links::{ClientInput, Waiter};
 
+/// Whoever asks waits so many times as long as publishers do until they are told.
+const QUESTIONS_WAIT: u64 = 4;
+
 /// Since when there is no owner, and what was done about it.
 #[derive(Debug)]
 pub(super) struct Absence {
     since_ms: Option<u64>,
+    /// Publishers were told, or are when there are some.
     is_over_patience: bool,
+    /// Whoever asks something is told so at once.
+    is_lasting: bool,
     /// Publishers of this node wait, also for this.
     has_alarm: bool,
 }
 
 impl Absence {
     pub(super) fn since(now_ms: u64) -> Self {
-        Self { since_ms: Some(now_ms), is_over_patience: false, has_alarm: false }
+        Self { since_ms: Some(now_ms), is_over_patience: false, is_lasting: false, has_alarm: false }
     }
 }
 
 impl Gateway {
+    /// When somebody is to be told next.
     pub(super) fn patience_ends_ms(&self) -> Option<u64> {
-        let Absence { since_ms, is_over_patience, .. } = self.absence;
-        since_ms.filter(|_| self.has_patience() && !is_over_patience).map(|at_ms| at_ms + self.patience_ms)
+        let Absence { since_ms, is_over_patience, is_lasting, .. } = self.absence;
+        let waits_ms = match (is_over_patience, is_lasting) {
+            (false, _) => self.patience_ms,
+            (true, false) => self.patience_ms.saturating_mul(QUESTIONS_WAIT),
+            (true, true) => return None,
+        };
+        since_ms.filter(|_| self.has_patience()).map(|at_ms| at_ms + waits_ms)
     }
 
     fn has_patience(&self) -> bool {
@@ -43,8 +56,11 @@ impl Gateway {
 
     /// The attempt is over.
     pub(super) fn disconnect(&mut self) {
+        if self.seeking.is_guess() {
+            self.leader = None;
+        }
         self.is_connected = false;
-        self.ask_again_ms = None;
+        self.seeking.begin(self.now_ms);
         self.absence.since_ms.get_or_insert(self.now_ms);
         if !self.has_patience() {
             return self.lose_node();
@@ -56,10 +72,11 @@ impl Gateway {
         }
     }
 
-    /// The owner says something: then it is one.
+    /// There is an owner, and it can be reached.
     pub(super) fn is_there_again(&mut self) {
         if self.absence.since_ms.take().is_some() {
             self.absence.is_over_patience = false;
+            self.absence.is_lasting = false;
             self.set_alarm(false);
         }
     }
@@ -77,13 +94,14 @@ impl Gateway {
 
     /// Looks whether patience is over.
     pub(super) fn look_at_absence(&mut self) {
-        if self.patience_ends_ms().is_some_and(|at_ms| at_ms <= self.now_ms) {
-            self.absence.is_over_patience = true;
-            self.end_questions();
-            if self.minority == Minority::Nack {
-                for kept in self.window.take_if(Kept::has_messages) {
-                    self.fail(kept);
+        while self.patience_ends_ms().is_some_and(|at_ms| at_ms <= self.now_ms) {
+            if !std::mem::replace(&mut self.absence.is_over_patience, true) {
+                if self.minority == Minority::Nack {
+                    self.window.take_if(is_refusable).into_iter().for_each(|kept| self.fail(kept));
                 }
+            } else {
+                self.absence.is_lasting = true;
+                self.end_questions();
             }
         }
         if self.absence.is_over_patience && self.minority == Minority::Block {
@@ -96,7 +114,7 @@ impl Gateway {
     /// Whoever asks hears that there is no answer. Where an owner was asked, what comes of that is seen to when it answers: nobody
     /// else knows of a message that it gave, or of a consumer that it took.
     fn end_questions(&mut self) {
-        let is_connected = self.is_connected;
+        let is_connected = self.has_owner();
         for kept in self.window.take_if(|kept| is_question(kept) && !(is_connected && is_seen_to(kept))) {
             self.fail(kept);
         }
@@ -153,10 +171,10 @@ impl Gateway {
     pub(super) fn refuses(&self, kept: &Kept) -> bool {
         match self.owner {
             Owner::Node(_) => !self.is_connected && !is_letters(kept),
-            Owner::Group(_) if self.absence.is_over_patience => {
-                is_question(kept) || self.minority == Minority::Nack && kept.has_messages()
+            Owner::Group(_) => {
+                self.absence.is_lasting && is_question(kept)
+                    || self.absence.is_over_patience && self.minority == Minority::Nack && is_refusable(kept)
             }
-            Owner::Group(_) => false,
         }
     }
 
@@ -199,6 +217,11 @@ impl Gateway {
 
 fn is_letters(kept: &Kept) -> bool {
     matches!(kept.item.request, Request::Publish { letters: true, .. })
+}
+
+/// Messages that may be refused by themselves: those of a commit share the fate of the rest of it.
+fn is_refusable(kept: &Kept) -> bool {
+    kept.has_messages() && !matches!(kept.wait, Wait::Commit(..))
 }
 
 /// Somebody waits for the answer, and can be told that there is none.

@@ -25,7 +25,7 @@ impl Gateway {
 
     fn take_answer(&mut self, answer: Answer) {
         if !matches!(answer, Answer::NotOwner | Answer::Expects(_)) {
-            self.is_there_again();
+            self.is_owner();
         }
         match answer {
             Answer::Refused(number, places) => {
@@ -48,10 +48,7 @@ impl Gateway {
                 }
             }
             Answer::Room(has_room) => self.has_room = has_room,
-            Answer::NotOwner => {
-                self.disconnect();
-                self.ask_again_ms = Some(self.now_ms + super::ASK_AGAIN_MS);
-            }
+            Answer::NotOwner => self.disconnect(),
             // It missed something, or lost the link for a moment.
             Answer::Expects(_) => {
                 self.disconnect();

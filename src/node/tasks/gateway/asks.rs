@@ -161,7 +161,7 @@ impl Gateway {
     /// it was asked for, and that was never answered.
     fn end(&mut self, queue: QueueId, consumer: ConsumerId, request: Request, wait: Wait) {
         let kept = Kept::new(queue, request, wait);
-        if self.is_connected {
+        if self.has_owner() {
             return self.window.push(kept);
         }
         let begins =

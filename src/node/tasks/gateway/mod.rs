@@ -10,6 +10,7 @@
 //!
 //! - `asks`: what clients ask
 //! - `answers`: what the owner says
+//! - `seeking`: who the owner is
 //! - `absence`: what happens while there is no owner
 //! - `window`: what is not done
 //! - `consumers`: who must be brought back
@@ -18,6 +19,7 @@ mod absence;
 mod answers;
 mod asks;
 mod consumers;
+mod seeking;
 #[cfg(test)]
 pub(super) mod tests;
 mod window;
@@ -29,7 +31,7 @@ use std::task::Poll;
 use crate::broker::ids::{Home, NodeId, QueueId};
 use crate::config::Minority;
 use crate::node::alarm::Alarm;
-use crate::node::cluster::forward::{Forward, Owner, Request, SessionId};
+use crate::node::cluster::forward::{Forward, Item, Owner, Request, SessionId};
 use crate::node::cluster::handle::Cluster;
 use crate::node::cluster::inputs::{GatewayInput, GroupInput};
 use crate::node::cluster::peer::{LinkState, PeerMessage};
@@ -38,10 +40,9 @@ use crate::node::mailbox::Mailbox;
 use crate::node::shared::Shared;
 use absence::Absence;
 use consumers::Consumers;
+use seeking::Seeking;
 use window::{Kept, Wait, Window};
 
-/// How long one who said that it is not the owner is left alone, when nobody else says so of itself.
-const ASK_AGAIN_MS: u64 = 200;
 /// How long a group may be without a leader where no configuration says so.
 const PATIENCE_MS: u64 = 3000;
 
@@ -54,6 +55,8 @@ pub(crate) struct Gateway {
     told: Arc<Mailbox<GatewayInput>>,
     session: SessionId,
     attempt: u64,
+    /// Something of this session may have been sent.
+    has_begun: bool,
     /// Where the owner is, as was said last.
     leader: Option<NodeId>,
     /// In which term it leads.
@@ -62,8 +65,7 @@ pub(crate) struct Gateway {
     is_connected: bool,
     /// The owner is to hear of the attempt, even when there is nothing to ask.
     says_hello: bool,
-    /// When the leader is asked again that said it is none.
-    ask_again_ms: Option<u64>,
+    seeking: Seeking,
     absence: Absence,
     window: Window,
     consumers: Consumers,
@@ -96,11 +98,12 @@ impl Gateway {
         let mut gateway = Self {
             session: shared.next_id(),
             attempt: 0,
+            has_begun: false,
             leader: None,
             term: 0,
             is_connected: false,
             says_hello: false,
-            ask_again_ms: None,
+            seeking: Seeking::since(now_ms),
             absence: Absence::since(now_ms),
             window: Window::new(),
             consumers: Consumers::default(),
@@ -158,7 +161,7 @@ impl Gateway {
 
     /// When [`Self::round`] has something to do though nothing came.
     pub(crate) fn next_due_ms(&self) -> Option<u64> {
-        [self.ask_again_ms, self.patience_ends_ms()].into_iter().flatten().min()
+        [self.seeks_at_ms(), self.patience_ends_ms()].into_iter().flatten().min()
     }
 
     /// Does all there is to do.
@@ -172,10 +175,7 @@ impl Gateway {
         self.queues.take(&mut inputs);
         inputs.drain(..).for_each(|input| self.ask(input));
         self.inputs = inputs;
-        if self.ask_again_ms.is_some_and(|at_ms| at_ms <= now_ms) {
-            self.ask_again_ms = None;
-            self.connect_if_up();
-        }
+        self.seek_if_due();
         self.look_at_absence();
         self.send();
         self.queues.set_paused(self.must_wait());
@@ -208,32 +208,27 @@ impl Gateway {
         self.leader == Some(node)
     }
 
-    fn leads(&mut self, node: NodeId, term: u64) {
-        if !matches!(self.owner, Owner::Group(_)) || term < self.term {
-            return;
-        }
-        let is_the_same = self.is_connected && (self.leader, self.term) == (Some(node), term);
-        if node == 0 && term == self.term || is_the_same {
-            return;
-        }
-        self.term = term;
-        self.leader = Some(node).filter(|node| *node != 0);
-        self.disconnect();
-        self.connect_if_up();
-    }
-
     /// Begins an attempt, if the owner can be reached.
     fn connect_if_up(&mut self) {
         let Some(leader) = self.leader else { return };
         if leader != self.cluster.placement.node && !self.cluster.peers.is_up(leader) {
             return;
         }
+        self.begin_attempt();
+        self.seeking.is_told(self.now_ms);
+        self.bring_back();
+    }
+
+    fn begin_attempt(&mut self) {
         self.is_connected = true;
-        self.ask_again_ms = None;
         self.attempt += 1;
         self.has_room = true;
         self.says_hello = true;
-        if self.attempt == 1 {
+    }
+
+    /// Has the owner of a new attempt asked all that the one before was asked.
+    fn bring_back(&mut self) {
+        if !std::mem::replace(&mut self.has_begun, true) {
             // Nothing of this session was sent to anybody.
             return;
         }
@@ -250,37 +245,49 @@ impl Gateway {
     fn renew_session(&mut self) {
         self.session = self.shared.next_id();
         self.attempt = 0;
+        self.has_begun = false;
         let mut window = std::mem::replace(&mut self.window, Window::new());
         window.take_if(|_| true).into_iter().for_each(|kept| self.window.push(kept));
     }
 
     fn send(&mut self) {
         let (true, Some(leader)) = (self.is_connected, self.leader) else { return };
+        if self.seeking.is_guess() {
+            if std::mem::take(&mut self.says_hello) {
+                // What is asked comes when it says that it is the owner.
+                self.forward(leader, self.window.answered(), Vec::new());
+            }
+            return;
+        }
         loop {
             let (first, items) = self.window.send();
             if items.is_empty() && !std::mem::take(&mut self.says_hello) {
                 return;
             }
             self.says_hello = false;
-            let forward = Forward {
-                session: self.session,
-                from: self.cluster.placement.node,
-                owner: self.owner,
-                attempt: self.attempt,
-                answered: self.window.answered(),
-                meta_index: self.cluster.meta_index(),
-                first,
-                items,
-            };
-            match self.owner {
-                Owner::Group(group) if leader == self.cluster.placement.node => {
-                    if let Some(group) = self.cluster.group(group) {
-                        group.push(GroupInput::Forward(forward));
-                    }
+            self.forward(leader, first, items);
+        }
+    }
+
+    fn forward(&self, leader: NodeId, first: u64, items: Vec<Item>) {
+        let forward = Forward {
+            session: self.session,
+            from: self.cluster.placement.node,
+            owner: self.owner,
+            attempt: self.attempt,
+            answered: self.window.answered(),
+            meta_index: if items.is_empty() { 0 } else { self.cluster.meta_index() },
+            first,
+            items,
+        };
+        match self.owner {
+            Owner::Group(group) if leader == self.cluster.placement.node => {
+                if let Some(group) = self.cluster.group(group) {
+                    group.push(GroupInput::Forward(forward));
                 }
-                Owner::Group(_) | Owner::Node(_) => {
-                    self.cluster.peers.send(leader, PeerMessage::Forward(forward));
-                }
+            }
+            Owner::Group(_) | Owner::Node(_) => {
+                self.cluster.peers.send(leader, PeerMessage::Forward(forward));
             }
         }
     }

@@ -18,7 +18,7 @@ fn a_question_is_not_left_open_when_there_is_no_majority() {
     let mut single = Single::new(Owner::Group(1), "patience_ms = 100");
     let (reply, mut first) = oneshot::channel();
     single.ask(ShardInput::Stat(QUEUE, reply));
-    single.round(99);
+    single.round(399);
     assert!(matches!(first.try_recv(), Err(TryRecvError::Empty)), "there is patience left");
     single.round(1);
     assert!(matches!(first.try_recv(), Err(TryRecvError::Closed)));
@@ -34,7 +34,7 @@ fn whoever_says_no_again_and_again_does_not_renew_patience() {
     single.lead(2, 1);
     let (reply, mut answer) = oneshot::channel();
     single.ask(ShardInput::Stat(QUEUE, reply));
-    for _ in 0..11 {
+    for _ in 0..41 {
         single.round(100);
         for forward in single.forwards(2) {
             single.answer(&forward, vec![Answer::NotOwner]);
@@ -60,7 +60,7 @@ fn publishers_are_blocked_until_there_is_a_majority() {
     single.lead(1, 1);
     single.round(0);
     assert!(single.shared.resource_alarms.are_on(), "nobody has said that it leads");
-    let forward = single.own_forwards().remove(0);
+    let forward = single.own_forwards().pop().unwrap();
     single.answer(&forward, vec![Answer::Room(true), Answer::Done(1, 1)]);
     single.round(0);
     assert!(!single.shared.resource_alarms.are_on());

@@ -107,18 +107,26 @@ fn what_came_of_an_attempt_that_is_over_does_not_come_twice() {
     assert_eq!(told(&single), [44]);
 }
 
-/// An owner is asked, and does not answer before patience is over.
+/// There is an owner just before patience is over.
+fn late(single: &mut Single) {
+    single.round(11_000);
+    single.lead(2, 3);
+    single.round(0);
+    single.forwards(2);
+}
+
+/// It is asked, and does not answer in time.
 fn without_an_answer(single: &mut Single) -> Forward {
     single.round(0);
     let forward = single.forwards(2).remove(0);
-    single.round(3000);
+    single.round(1000);
     forward
 }
 
 #[test]
 fn a_message_that_comes_when_nobody_has_patience_any_more_goes_back() {
     let mut single = Single::new(Owner::Group(1), "");
-    single.lead(2, 1);
+    late(&mut single);
     let (reply, mut got) = oneshot::channel();
     single.ask(ShardInput::Get(QUEUE, false, reply));
     let forward = without_an_answer(&mut single);
@@ -140,7 +148,7 @@ fn a_message_that_comes_when_nobody_has_patience_any_more_goes_back() {
 #[test]
 fn a_consumer_that_is_taken_when_nobody_has_patience_any_more_ends() {
     let mut single = Single::new(Owner::Group(1), "");
-    single.lead(2, 1);
+    late(&mut single);
     let mut taken = consume(&single);
     let forward = without_an_answer(&mut single);
     assert!(matches!(taken.try_recv(), Err(TryRecvError::Closed)));
@@ -164,9 +172,9 @@ fn what_comes_for_a_consumer_whose_end_nobody_waits_for_any_more_goes_back() {
     single.answer(&begun, vec![Answer::Reply(1, Reply::Consume(Ok(()))), Answer::Done(1, 1)]);
     single.round(0);
     // Its owner falls silent.
-    single.lead(2, 2);
+    single.lead(0, 2);
     single.round(0);
-    single.forwards(2);
+    late(&mut single);
     let (reply, mut suspended) = oneshot::channel();
     single.ask(ShardInput::Suspend(QUEUE, 8, reply));
     let forward = without_an_answer(&mut single);
@@ -185,13 +193,13 @@ fn what_comes_for_a_consumer_whose_end_nobody_waits_for_any_more_goes_back() {
 #[test]
 fn a_question_that_nobody_waits_for_is_not_asked_again() {
     let mut single = Single::new(Owner::Group(1), "");
-    single.lead(2, 1);
+    late(&mut single);
     let taken = consume(&single);
     let (reply, got) = oneshot::channel();
     single.ask(ShardInput::Get(QUEUE, false, reply));
     without_an_answer(&mut single);
     drop((taken, got));
-    single.lead(3, 2);
+    single.lead(3, 4);
     single.round(0);
     assert!(single.forwards(3).iter().all(|forward| forward.items.is_empty()));
 }

@@ -2,6 +2,7 @@
 
 mod absent;
 mod ending;
+mod seeking;
 mod single;
 pub(in crate::node::tasks) mod world;
 
@@ -26,6 +27,7 @@ enum Step {
     Announce,
     Cut(u16),
     Mend(u16),
+    Later,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -45,6 +47,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Announce),
         1 => (2u16..4).prop_map(Step::Cut),
         2 => (2u16..4).prop_map(Step::Mend),
+        2 => Just(Step::Later),
     ]
 }
 
@@ -69,18 +72,22 @@ fn take(world: &mut World, step: &Step, acked: &mut Vec<u64>) {
         Step::Announce => world.announce(),
         Step::Cut(node) => world.cut(*node),
         Step::Mend(node) => world.mend(*node),
+        Step::Later => world.now_ms += 300,
     }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
-    fn all_takes_place_once_and_in_order_whoever_leads(steps in prop::collection::vec(step(), 0..120)) {
+    fn all_takes_place_once_and_in_order_whoever_leads(
+        steps in prop::collection::vec(step(), 0..120),
+        is_announced in any::<bool>(),
+    ) {
         let (mut world, mut acked) = (World::new(), Vec::new());
         for step in &steps {
             take(&mut world, step, &mut acked);
         }
-        world.calm_down();
+        world.calm_down(is_announced);
         let all = 0..world.published_count();
         let kept: Vec<u64> = all.clone().filter(|id| !is_refused(*id)).collect();
         prop_assert_eq!(&world.published, &kept, "each message is there once, in its order");

@@ -289,7 +289,7 @@ fn a_commit_is_refused_when_there_is_no_majority_and_its_deliveries_go_back() {
     let mut single = Single::new(Owner::Group(1), "patience_ms = 100");
     let mut answer = commit(&single);
     single.round(0);
-    single.round(100);
+    single.round(400);
     assert!(matches!(answer.try_recv(), Ok(Err(_))));
     single.lead(2, 1);
     single.round(0);
