@@ -257,12 +257,23 @@ impl Shard {
 
     /// Deletes chunks whose settlement is safe in the log.
     pub(super) fn forget_synced(&mut self) {
+        if self.memory.forgotten.front().is_none_or(|(index, ..)| *index > self.synced) {
+            return;
+        }
+        if self.records.are_of_group() {
+            // What is held back behind this knows nothing of these chunks. Waiting with it they would still be there when a
+            // checkpoint says that the log is not needed which settles them.
+            self.send_cold();
+        }
         while let Some((index, id, first)) = self.memory.forgotten.front().copied() {
             if index > self.synced {
                 break;
             }
             self.memory.forgotten.pop_front();
             self.cold.delete_chunk(id, first);
+        }
+        if self.records.are_of_group() {
+            self.cold.send();
         }
     }
 
