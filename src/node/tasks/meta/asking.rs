@@ -78,7 +78,7 @@ impl MetaGroup {
         let Some(queue) = self.shared.topology().queue_by_id(id).cloned() else { return };
         // Somebody may have begun to use it since the shard spoke.
         let condition = DeleteIf { unused: true, idle_since_ms, only_checks: true, ..DeleteIf::default() };
-        self.ask_owner(&queue, condition, Asker::Shard);
+        self.ask_owner(&queue, condition, Asker::Shard(idle_since_ms));
     }
 
     fn ask_owner(&mut self, queue: &Arc<QueueEntry>, condition: DeleteIf, asker: Asker) {
@@ -102,11 +102,17 @@ impl MetaGroup {
                     drop(reply.send(Err(not_deleted(reason, &queue))));
                 }
                 (None, Asker::Client(reply)) => drop(reply.send(Err(self.shared.unanswered(&queue)))),
-                (Some(Ok(_)), Asker::Shard) if !self.proposals.has(&command) => {
+                (Some(Ok(_)), Asker::Shard(_)) if !self.proposals.has(&command) => {
                     self.proposals.add(command, Reply::Nobody, true, self.now_ms);
                 }
-                (_, Asker::Shard) => {}
+                (Some(_), Asker::Shard(_)) => {}
+                (None, Asker::Shard(idle_since_ms)) => {
+                    self.asks.drop_later(queue.id, idle_since_ms, self.now_ms);
+                }
             }
+        }
+        while let Some((id, idle_since_ms)) = self.asks.drop_again(self.now_ms) {
+            self.ask_to_drop(id, idle_since_ms);
         }
     }
 }

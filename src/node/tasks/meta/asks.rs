@@ -1,5 +1,6 @@
 //! Answers that come from queues: whether one may be deleted, and that a new binding was given what its exchange keeps.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -9,6 +10,7 @@ use std::pin::Pin;
 use tokio::sync::oneshot;
 
 use super::proposals::Reply;
+use crate::broker::ids::QueueId;
 use crate::broker::topology::{Outcome, QueueEntry};
 use crate::node::links::{Applied, NotDeleted};
 use crate::protocol::error::Refusal;
@@ -16,12 +18,15 @@ use crate::protocol::error::Refusal;
 /// A store that cannot be read must not keep a declaration waiting for longer.
 const RECALL_MS: u64 = 5_000;
 
+/// How long a queue that nobody uses is left alone when its owner did not answer.
+const DROP_AGAIN_MS: u64 = 1_000;
+
 /// Who wants a queue deleted.
 #[derive(Debug)]
 pub(super) enum Asker {
     Client(oneshot::Sender<Result<(u64, Applied), Refusal>>),
-    /// Its shard.
-    Shard,
+    /// Its shard, if it was not used since then.
+    Shard(Option<u64>),
 }
 
 /// A queue that was asked whether it may be deleted; none answers for one that cannot be reached.
@@ -80,6 +85,8 @@ impl<T> Answer<T> {
 pub(super) struct Asks {
     deletes: Vec<MayDelete>,
     recalls: Vec<Recalled>,
+    /// Queues that nobody uses, whose owners did not answer: when they are asked again.
+    unanswered: VecDeque<(u64, QueueId, Option<u64>)>,
 }
 
 impl Asks {
@@ -117,6 +124,17 @@ impl Asks {
             .collect()
     }
 
+    /// Nobody answered for a queue that is to go: without that it would stay for ever.
+    pub(super) fn drop_later(&mut self, id: QueueId, idle_since_ms: Option<u64>, now_ms: u64) {
+        self.unanswered.push_back((now_ms + DROP_AGAIN_MS, id, idle_since_ms));
+    }
+
+    /// The next queue whose owner is to be asked again whether it may go.
+    pub(super) fn drop_again(&mut self, now_ms: u64) -> Option<(QueueId, Option<u64>)> {
+        let next = self.unanswered.pop_front_if(|(at_ms, ..)| *at_ms <= now_ms);
+        next.map(|(_, id, idle_since_ms)| (id, idle_since_ms))
+    }
+
     /// Ready when something came.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut is_ready = false;
@@ -130,6 +148,7 @@ impl Asks {
     }
 
     pub(super) fn next_due_ms(&self) -> Option<u64> {
-        self.recalls.iter().map(|recalled| recalled.until_ms).min()
+        let recalls = self.recalls.iter().map(|recalled| recalled.until_ms).min();
+        recalls.into_iter().chain(self.unanswered.front().map(|(at_ms, ..)| *at_ms)).min()
     }
 }

@@ -8,7 +8,7 @@ use crate::broker::ids::Home;
 use crate::broker::topology::Command;
 use crate::node::cluster::meta::MetaCommand;
 use crate::node::cluster::peer::LinkState;
-use crate::node::links::DeleteIf;
+use crate::node::links::{DeleteIf, MetaInput};
 
 #[test]
 fn a_node_that_founds_a_cluster_orders_declarations_at_once() {
@@ -236,6 +236,24 @@ fn a_queue_is_deleted_by_its_number_when_its_owner_agrees() {
     let missing = world.delete(1, "nothing", DeleteIf::default());
     world.pass(300);
     assert_eq!(missing.ok().0, 0);
+    world.check_equal();
+}
+
+#[test]
+fn a_queue_that_nobody_uses_goes_when_its_owner_answers_at_last() {
+    let mut world = World::of(2);
+    let (id, used) = (world.declare(1, queue("q", true, true)), world.declare(1, queue("used", true, true)));
+    world.silent.extend([id, used]);
+    for id in [id, used] {
+        world.nodes[&1].shared.meta.push(MetaInput::Drop(id, None));
+    }
+    world.pass(3_000);
+    assert!(world.nodes[&1].has("q"));
+    world.in_use.insert(used);
+    world.silent.clear();
+    world.pass(2_000);
+    assert!(!world.nodes[&1].has("q") && !world.nodes[&2].has("q"));
+    assert!(world.nodes[&1].has("used"), "somebody has begun to use it");
     world.check_equal();
 }
 

@@ -166,6 +166,8 @@ pub(super) struct World {
     pub(super) now_ms: u64,
     /// What shards say to those who want to delete.
     pub(super) in_use: BTreeSet<QueueId>,
+    /// Queues whose owners do not answer.
+    pub(super) silent: BTreeSet<QueueId>,
     pub(super) copies: usize,
     /// A node that gets nothing of what is agreed on, and what waits for it.
     pub(super) late: Option<NodeId>,
@@ -182,6 +184,7 @@ impl World {
             up: Up::default(),
             now_ms: 1_000_000,
             in_use: BTreeSet::new(),
+            silent: BTreeSet::new(),
             copies: 0,
             late: None,
             late_messages: Vec::new(),
@@ -416,6 +419,7 @@ impl World {
         let Some(node) = self.nodes.get_mut(&owner) else { return };
         match input {
             ShardInput::Create(queue) => drop(node.queues.insert(queue.id)),
+            ShardInput::Delete(id, ..) if self.silent.contains(&id) => {}
             ShardInput::Delete(id, condition, reply) if condition.only_checks => {
                 let is_used = condition.unused && self.in_use.contains(&id);
                 let answer = if is_used { Err(NotDeleted::InUse) } else { Ok(7) };
