@@ -183,7 +183,7 @@ impl Group {
         known.filter(|node| self.is_active(*node)).max_by_key(|node| self.matched(*node)).map(u64::from)
     }
 
-    fn has_caught_up(&self, id: u64) -> bool {
+    pub(super) fn has_caught_up(&self, id: u64) -> bool {
         let Some(progress) = self.raw.raft.prs().get(id) else { return false };
         NodeId::try_from(id).is_ok_and(|node| self.is_active(node)) && self.keeps_up(progress)
     }

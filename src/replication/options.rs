@@ -27,9 +27,11 @@ pub struct GroupOptions {
     pub memory_bytes_max: usize,
     /// Committed entries handed out by one call for work, but at least one entry.
     pub committed_bytes_max: u64,
-    /// What is not needed any more but by a member that lags is kept up to this much. A member that gets a copy lags by what
-    /// comes in meanwhile: with less than that it would need one copy after the other.
+    /// What is not needed any more but by a member that lags is kept up to this much.
     pub lag_bytes_max: u64,
+    /// The same for a member that gets a copy, until it has caught up. It lags by what comes in while the copy is on its way:
+    /// with less than that it would need one copy after the other.
+    pub copy_lag_bytes_max: u64,
     /// Makes the election timeouts of nodes differ; the same seed gives the same timeouts.
     pub seed: u64,
 }
@@ -51,6 +53,7 @@ impl GroupOptions {
             memory_bytes_max: 4 << 20,
             committed_bytes_max: 1 << 20,
             lag_bytes_max: 512 << 20,
+            copy_lag_bytes_max: 4 << 30,
             seed,
         }
     }

@@ -46,6 +46,11 @@ pub(super) struct Installing {
 }
 
 impl Copies {
+    /// What the copy stands for that a member gets, or has got and not caught up behind.
+    fn index_of(&self, to: NodeId) -> Option<u64> {
+        self.under_way.get(&to).or_else(|| self.arrived.get(&to)).copied()
+    }
+
     pub(super) fn is_under_way(&self, to: NodeId) -> bool {
         self.under_way.contains_key(&to)
     }
@@ -87,7 +92,7 @@ impl Group {
     }
 
     /// A copy that stands for entries up to `index` goes to a member: what is behind is kept for it (see
-    /// `GroupOptions::lag_bytes_max`).
+    /// `GroupOptions::copy_lag_bytes_max`).
     pub fn snapshot_begun(&mut self, to: NodeId, index: u64) {
         if let Some(held) = self.copies.under_way.get_mut(&to) {
             *held = index;
@@ -199,6 +204,9 @@ impl Group {
 
     /// The host needs entries up to this one no more, not even after a restart. They are kept some while for members that lag.
     pub fn checkpointed(&mut self, index: u64) {
+        let mut arrived = std::mem::take(&mut self.copies.arrived);
+        arrived.retain(|node, _| !self.has_caught_up(u64::from(*node)));
+        self.copies.arrived = arrived;
         let index = index.min(self.handed).min(self.raw.raft.raft_log.applied);
         let cut = self.cut_at(index);
         if cut > self.raw.store().entries.base().0 {
@@ -212,16 +220,17 @@ impl Group {
             return index;
         }
         let entries = &self.raw.store().entries;
-        let (me, lag_bytes_max) = (self.me(), self.options.lag_bytes_max);
-        let active = self.raw.raft.prs().iter().filter(|(id, _)| **id != me).filter_map(|(id, progress)| {
-            let node = NodeId::try_from(*id).ok()?;
-            let copies = &self.copies;
-            let held =
-                copies.under_way.get(&node).or_else(|| copies.arrived.get(&node)).copied().unwrap_or(0);
-            self.is_active(node).then_some(progress.matched.max(held))
+        let others = self.raw.raft.prs().iter().filter(|(id, _)| **id != self.me());
+        let needed = others.filter_map(|(id, progress)| {
+            let node = NodeId::try_from(*id).ok().filter(|node| self.is_active(*node))?;
+            let copied = self.copies.index_of(node);
+            let (behind, bytes_max) = match copied {
+                Some(copied) => (progress.matched.max(copied), self.options.copy_lag_bytes_max),
+                None => (progress.matched, self.options.lag_bytes_max),
+            };
+            (entries.bytes_between(behind, index) <= bytes_max).then_some(behind)
         });
-        let kept = active.filter(|behind| entries.bytes_between(*behind, index) <= lag_bytes_max);
-        kept.chain([index]).min().unwrap_or(index)
+        needed.chain([index]).min().unwrap_or(index)
     }
 
     /// The group's records in the node's log below this index are not needed any more.

@@ -107,6 +107,28 @@ fn what_is_on_its_way_to_a_slow_member_is_bounded() {
 }
 
 #[test]
+fn what_comes_in_while_a_member_gets_a_copy_is_kept_for_it_up_to_a_limit() {
+    let mut cluster = three();
+    let begun = cluster.members[0].group.as_ref().unwrap().commit();
+    let group = cluster.members[0].group.as_mut().unwrap();
+    assert!(group.copies.begin(3, u64::MAX));
+    group.snapshot_begun(3, begun);
+    let mut kept = Vec::new();
+    for _ in 0..60 {
+        let group = cluster.members[0].group.as_mut().unwrap();
+        let _ = group.propose(Bytes::from(vec![7; 100]));
+        // As if the copy had made it lag.
+        group.raw.raft.mut_prs().get_mut(3).unwrap().matched = begun;
+        group.checkpointed(group.commit());
+        let entries = &group.raw.store().entries;
+        kept.push(entries.bytes_between(entries.base().0, group.commit()));
+        cluster.step(&Faults { checkpoint: 0, ..Faults::NONE });
+    }
+    let most = kept.iter().copied().max().unwrap();
+    assert!((1500..=4500).contains(&most), "{most} bytes are kept");
+}
+
+#[test]
 fn a_group_of_one_grows_to_three_and_its_leader_can_be_taken_out() {
     let mut cluster = Cluster::new(5, 3, &[1], Bug::None);
     let mut reached = 0;

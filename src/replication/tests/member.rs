@@ -98,6 +98,7 @@ impl Member {
         options.memory_bytes_max = 700;
         options.committed_bytes_max = 500;
         options.lag_bytes_max = 1500;
+        options.copy_lag_bytes_max = 4500;
         let restoring = self.store.restoring && self.bug != Bug::ForgetsRestoring;
         let found =
             self.disk.recover(1, self.store.applied, restoring).map_err(|problem| problem.to_string())?;
