@@ -140,6 +140,7 @@ impl Scene {
             window_bytes: u64::MAX,
             shared: Arc::new(SharedPrefetch::default()),
             is_back: false,
+            was_served: false,
         };
         self.apply(Command::Consume(spec));
     }

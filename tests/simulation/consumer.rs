@@ -61,6 +61,7 @@ impl Consumer {
             window_bytes: 1 << 40,
             shared: Arc::default(),
             is_back: false,
+            was_served: false,
         };
         let input = ShardInput::Consume(self.queue, Box::new(spec), Arc::clone(&connection.link), reply);
         world.note(|| format!("consumer {id} begins, connection {}", connection.number));

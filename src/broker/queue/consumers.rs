@@ -37,8 +37,10 @@ pub struct ConsumerSpec {
     pub window_bytes: u64,
     /// The channel's shared limit.
     pub shared: Arc<SharedPrefetch>,
-    /// It was there before the queue changed its owner: it is not refused.
+    /// It was there before the queue changed its owner.
     pub is_back: bool,
+    /// It was given messages before that: with a single active consumer, it was the active one.
+    pub was_served: bool,
 }
 
 #[derive(Debug)]
@@ -110,6 +112,8 @@ pub(super) struct Consumers {
     single_active: bool,
     /// The slot of the only one that is served, with `single_active`.
     active: Option<usize>,
+    /// Some that were there before the queue changed its owner may still come back: one of them may be the active one.
+    are_awaited: bool,
 }
 
 impl Consumers {
@@ -148,6 +152,7 @@ impl Consumers {
         self.by_arrival.insert(self.arrivals, spec.id);
         self.by_id.insert(spec.id, slot);
         self.exclusive += usize::from(spec.exclusive);
+        let was_served = spec.was_served;
         self.slots[slot] = Some(Consumer {
             unacked: 0,
             window_bytes: i64::try_from(spec.window_bytes).unwrap_or(i64::MAX),
@@ -157,10 +162,22 @@ impl Consumers {
             uncounted: 0,
             spec,
         });
-        if self.single_active && self.active.is_none() {
+        if self.single_active && self.active.is_none() && (!self.are_awaited || was_served) {
             self.active = Some(slot);
         }
         self.wake(slot);
+    }
+
+    /// Whether some that were there before may still come back. When nobody is awaited any more, one of them is active.
+    pub(super) fn set_awaited(&mut self, are_awaited: bool) {
+        self.are_awaited = are_awaited;
+        if self.active.is_none() {
+            self.activate_next();
+        }
+    }
+
+    pub(super) fn are_awaited(&self) -> bool {
+        self.are_awaited
     }
 
     fn leave_channel(&mut self, channel: usize) {
@@ -192,7 +209,7 @@ impl Consumers {
 
     /// The highest priority is next, then the oldest (RabbitMQ: Single Active Consumer).
     fn activate_next(&mut self) {
-        if !self.single_active || self.slots.is_empty() {
+        if !self.single_active || self.slots.is_empty() || self.are_awaited {
             return;
         }
         let consumers =

@@ -25,6 +25,7 @@
 //! - `replica`: a queue that follows another one, until it takes over
 //! - `reservation`: numbers for the messages of a transaction that is not decided yet
 
+mod attendance;
 mod bits;
 mod chunk;
 mod consumers;
@@ -147,6 +148,8 @@ pub enum Command {
     Suspend(ConsumerId),
     /// A consumer ends; what it holds stays with its channel.
     Cancel(ConsumerId),
+    /// All consumers that were there before the queue changed its owner are back, as far as they will ever be.
+    AreBack,
     /// Bytes reached a consumer's socket.
     Credit(ConsumerId, u64),
     /// A limit outside this queue has changed: look again whether the consumer can take more.
@@ -209,6 +212,8 @@ pub struct Queue {
     /// How badly memory was needed when it was last asked for.
     pressure: Pressure,
     last_used_ms: u64,
+    /// A consumer has ended while others may still come back.
+    has_ended_early: bool,
     /// Gets that wait for a chunk.
     gets: VecDeque<bool>,
     /// Memory for the slots served in a round.
@@ -357,6 +362,7 @@ impl Queue {
             Command::Consume(spec) => self.consumers.add(spec),
             Command::Suspend(consumer) => self.consumers.suspend(consumer),
             Command::Cancel(consumer) => self.cancel(consumer, now_ms, effects),
+            Command::AreBack => self.are_back(now_ms, effects),
             Command::Credit(consumer, bytes) => self.consumers.credit(consumer, bytes),
             Command::Resume(consumer) => self.consumers.release(consumer, 0),
             Command::Get { no_ack } => {
@@ -410,14 +416,5 @@ impl Queue {
             effects.push(Effect::LogEnqueue { first, count: batch.count, records, ids });
         }
         first
-    }
-
-    fn cancel(&mut self, consumer: ConsumerId, now_ms: u64, effects: &mut Vec<Effect>) {
-        if self.consumers.remove(consumer) && self.consumers.len() == 0 {
-            self.last_used_ms = now_ms;
-            if self.options.auto_delete {
-                effects.push(Effect::Unused);
-            }
-        }
     }
 }

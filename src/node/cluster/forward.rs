@@ -37,6 +37,8 @@ pub(crate) struct Forward {
     pub(crate) meta_index: u64,
     /// Number of the first item; they ascend by one. Numbers begin with 1.
     pub(crate) first: u64,
+    /// All consumers that were there before this attempt are among the items below this number.
+    pub(crate) back_below: u64,
     pub(crate) items: Vec<Item>,
 }
 
@@ -104,8 +106,10 @@ pub(crate) struct Consumer {
     pub(crate) prefetch: u16,
     pub(crate) priority: i32,
     pub(crate) window_bytes: u64,
-    /// It was there before the owner changed: it must not be refused.
+    /// It was there before the owner changed: others wait for it.
     pub(crate) is_back: bool,
+    /// It was given messages then.
+    pub(crate) was_served: bool,
 }
 
 /// What an owner tells a session, in order.

@@ -46,3 +46,28 @@ fn auto_delete_goes_with_the_last_consumer_and_not_before_the_first() {
     queue.cancel(8);
     assert_eq!(queue.ends, [Effect::Unused]);
 }
+
+#[test]
+fn auto_delete_waits_for_consumers_that_may_come_back_and_hears_of_those_that_ended_meanwhile() {
+    let options = Options { auto_delete: true, durable: true, replicated: true, ..Options::default() };
+    let mut queue = world(options.clone());
+    queue.queue.await_consumers();
+    queue.cancel(7);
+    queue.consume(8, |spec| spec.is_back = true);
+    queue.cancel(8);
+    assert!(queue.ends.is_empty());
+    queue.apply(Command::AreBack);
+    assert_eq!(queue.ends, [Effect::Unused]);
+    let mut queue = world(options.clone());
+    queue.queue.await_consumers();
+    queue.cancel(7);
+    queue.consume(8, |spec| spec.is_back = true);
+    queue.apply(Command::AreBack);
+    assert!(queue.ends.is_empty());
+    queue.cancel(8);
+    assert_eq!(queue.ends, [Effect::Unused]);
+    let mut queue = world(options);
+    queue.queue.await_consumers();
+    queue.apply(Command::AreBack);
+    assert!(queue.ends.is_empty(), "it may never have had one");
+}

@@ -183,6 +183,33 @@ fn a_single_active_consumer_is_followed_by_the_highest_priority_then_the_oldest(
 }
 
 #[test]
+fn the_single_active_consumer_stays_the_active_one_whoever_comes_back_first() {
+    let mut queue = world(Options { single_active_consumer: true, ..Options::default() });
+    queue.queue.await_consumers();
+    queue.consume(7, |spec| spec.is_back = true);
+    queue.put(&[1]);
+    assert!(queue.take_delivered().is_empty());
+    queue.consume(8, |spec| (spec.is_back, spec.was_served) = (true, true));
+    assert_eq!(queue.take_delivered()[0].0, 8);
+    queue.apply(Command::AreBack);
+    queue.put(&[2]);
+    assert_eq!(queue.take_delivered()[0].0, 8);
+}
+
+#[test]
+fn somebody_is_active_when_the_active_consumer_does_not_come_back() {
+    let mut queue = world(Options { single_active_consumer: true, ..Options::default() });
+    queue.queue.await_consumers();
+    queue.consume(7, |spec| spec.is_back = true);
+    queue.consume(8, |spec| spec.priority = 3);
+    queue.put(&[1]);
+    queue.cancel(9);
+    assert!(queue.take_delivered().is_empty());
+    queue.apply(Command::AreBack);
+    assert_eq!(queue.take_delivered()[0].0, 8);
+}
+
+#[test]
 fn a_single_active_consumer_with_a_full_prefetch_is_not_replaced() {
     let mut queue = world(Options { single_active_consumer: true, ..Options::default() });
     queue.consume(7, |spec| spec.prefetch = 1);

@@ -259,6 +259,7 @@ impl World {
             window_bytes: 1 << 40,
             shared: Arc::default(),
             is_back: false,
+            was_served: false,
         };
         change(&mut spec);
         self.specs.insert(id, spec.clone());

@@ -87,6 +87,11 @@ impl Sessions {
         }
     }
 
+    /// Whether all consumers that a node had with the owner before were handed over.
+    pub(crate) fn is_back(&self, node: NodeId) -> bool {
+        self.by_node.get(&node).is_some_and(|session| session.is_back)
+    }
+
     /// Whether the shard wants more messages.
     pub(crate) fn set_room(&mut self, has_room: bool) {
         if self.has_room != has_room {

@@ -35,6 +35,8 @@ pub(super) struct Session {
     pub(super) id: SessionId,
     attempt: u64,
     state: State,
+    /// The consumers from before this attempt were handed over.
+    pub(super) is_back: bool,
     /// Everything up to this number was taken.
     number: u64,
     /// The session knows what became of all items below this number.
@@ -111,6 +113,7 @@ impl Session {
             id: 0,
             attempt: 0,
             state: State::Closed,
+            is_back: false,
             number: 0,
             answered: 0,
             waiting: VecDeque::new(),
@@ -157,6 +160,7 @@ impl Session {
     /// Ends the attempt.
     pub(super) fn close(&mut self) {
         self.state = State::Closed;
+        self.is_back = false;
         self.waiting.clear();
         self.done.clear();
         self.out.clear();
@@ -241,6 +245,7 @@ impl Session {
                 self.apply(number, item, each);
             }
         }
+        self.is_back |= forward.back_below <= self.number + 1;
     }
 
     fn owner_forgets(&self) -> bool {
@@ -576,5 +581,6 @@ fn spec(consumer: &Consumer) -> ConsumerSpec {
         window_bytes: consumer.window_bytes,
         shared: Arc::default(),
         is_back: consumer.is_back,
+        was_served: consumer.was_served,
     }
 }

@@ -22,7 +22,8 @@ fn settle() -> Request {
 
 fn forward(attempt: u64, answered: u64, first: u64, requests: Vec<Request>) -> Forward {
     let items = requests.into_iter().map(|request| Item { queue: QueueId(5), request }).collect();
-    Forward { session: 70, from: 2, owner: Owner::Group(1), attempt, answered, meta_index: 0, first, items }
+    let (session, from, owner, meta_index, back_below) = (70, 2, Owner::Group(1), 0, 0);
+    Forward { session, from, owner, attempt, answered, meta_index, first, back_below, items }
 }
 
 fn take(sessions: &mut Sessions) -> Vec<ShardInput> {
@@ -144,6 +145,7 @@ fn with_a_consumer(owner: Owner) -> Sessions {
         priority: 0,
         window_bytes: 9,
         is_back: false,
+        was_served: false,
     };
     sessions.forward(Forward { owner, ..forward(1, 1, 1, vec![Request::Consume(consumer)]) });
     let Some(ShardInput::Consume(_, _, client, reply)) = take(&mut sessions).pop() else { panic!() };

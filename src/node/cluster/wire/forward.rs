@@ -36,6 +36,7 @@ pub(super) fn put_forward(out: &mut Frames, forward: &Forward) {
     out.u64(forward.answered);
     out.u64(forward.meta_index);
     out.u64(forward.first);
+    out.u64(forward.back_below);
     out.count(forward.items.len());
     for item in &forward.items {
         out.u64(item.queue.0);
@@ -52,6 +53,7 @@ pub(super) fn take_forward(from: &mut Take<'_>) -> Result<Forward, Malformed> {
         answered: from.u64()?,
         meta_index: from.u64()?,
         first: from.u64()?,
+        back_below: from.u64()?,
         items: from.list(ITEM_BYTES_MIN, |from| {
             Ok(Item { queue: QueueId(from.u64()?), request: take_request(from)? })
         })?,
@@ -186,6 +188,7 @@ fn put_consumer(out: &mut Frames, consumer: &Consumer) {
     out.i32(consumer.priority);
     out.u64(consumer.window_bytes);
     out.bool(consumer.is_back);
+    out.bool(consumer.was_served);
 }
 
 fn take_consumer(from: &mut Take<'_>) -> Result<Consumer, Malformed> {
@@ -197,6 +200,7 @@ fn take_consumer(from: &mut Take<'_>) -> Result<Consumer, Malformed> {
         priority: from.i32()?,
         window_bytes: from.u64()?,
         is_back: from.bool()?,
+        was_served: from.bool()?,
     })
 }
 

@@ -72,9 +72,18 @@ fn some_bytes() -> impl Strategy<Value = Bytes> {
 }
 
 fn requests() -> impl Strategy<Value = Request> {
-    let consumer = (any::<(u64, bool, bool, u16, i32, u64, bool)>()).prop_map(
-        |(id, no_ack, exclusive, prefetch, priority, window_bytes, is_back)| {
-            Request::Consume(Consumer { id, no_ack, exclusive, prefetch, priority, window_bytes, is_back })
+    let consumer = (any::<(u64, bool, bool, u16, i32, u64, bool, bool)>()).prop_map(
+        |(id, no_ack, exclusive, prefetch, priority, window_bytes, is_back, was_served)| {
+            Request::Consume(Consumer {
+                id,
+                no_ack,
+                exclusive,
+                prefetch,
+                priority,
+                window_bytes,
+                is_back,
+                was_served,
+            })
         },
     );
     let how = prop::sample::select(vec![Settle::Ack, Settle::Requeue, Settle::Fail, Settle::Reject]);
@@ -182,8 +191,8 @@ fn pieces() -> impl Strategy<Value = PeerMessage> {
 fn messages() -> impl Strategy<Value = PeerMessage> {
     let items = vec((any::<u64>(), requests()), 0..6);
     let forward =
-        (any::<(u64, u16, u64, u64, u64, u64)>(), owners(), items).prop_map(|(rest, owner, items)| {
-            let (session, from, attempt, answered, meta_index, first) = rest;
+        (any::<(u64, u16, u64, u64, u64, u64, u64)>(), owners(), items).prop_map(|(rest, owner, items)| {
+            let (session, from, attempt, answered, meta_index, first, back_below) = rest;
             let items =
                 items.into_iter().map(|(queue, request)| Item { queue: QueueId(queue), request }).collect();
             PeerMessage::Forward(Forward {
@@ -194,6 +203,7 @@ fn messages() -> impl Strategy<Value = PeerMessage> {
                 answered,
                 meta_index,
                 first,
+                back_below,
                 items,
             })
         });
@@ -317,6 +327,7 @@ fn large_batches_are_not_copied_and_small_parts_of_a_buffer_are_loose() {
         answered: 0,
         meta_index: 1,
         first: 1,
+        back_below: 0,
         items: vec![item],
     };
     encode(Some(&PeerMessage::Forward(forward)), &mut frames);

@@ -130,6 +130,7 @@ impl Session {
             window_bytes: window.max(WINDOW_BYTES_MIN) as u64,
             shared: Arc::clone(&channel.shared_prefetch),
             is_back: false,
+            was_served: false,
         })
     }
 

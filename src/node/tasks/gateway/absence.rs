@@ -188,6 +188,7 @@ impl Gateway {
     /// Nothing comes of an item. Questions are answered by dropping them.
     pub(super) fn fail(&mut self, kept: Kept) {
         self.end_consumer_of(&kept);
+        self.note_end(&kept);
         match kept.wait {
             // They can be found where they came from when the node starts again.
             Wait::Publish(Waiter::DeadLetters(_), ..) => {}
@@ -211,6 +212,27 @@ impl Gateway {
             | Wait::Delete(_)
             | Wait::Back(_)
             | Wait::Nobody => {}
+        }
+    }
+}
+
+impl Gateway {
+    /// A consumer ends, and no owner hears of it: its queue may have to go with it.
+    fn note_end(&mut self, kept: &Kept) {
+        if let Request::Cancel(consumer) = kept.item.request
+            && self.has_patience()
+        {
+            let topology = self.shared.topology();
+            if topology.queue_by_id(kept.item.queue).is_some_and(|queue| queue.auto_delete) {
+                self.ended.push((kept.item.queue, consumer));
+            }
+        }
+    }
+
+    /// The next owner hears of it.
+    pub(super) fn bring_ends(&mut self) {
+        for (queue, consumer) in std::mem::take(&mut self.ended) {
+            self.window.push(Kept::new(queue, Request::Cancel(consumer), Wait::Nobody));
         }
     }
 }

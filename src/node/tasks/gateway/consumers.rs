@@ -18,6 +18,8 @@ pub(super) struct Attached {
     shared: Arc<SharedPrefetch>,
     /// Bytes on their way to the client's socket.
     out_bytes: u64,
+    /// It was given messages.
+    was_served: bool,
     pub(super) state: State,
     /// What came before the answer that the owner takes it: its client does not know it yet.
     pub(super) early: Vec<Delivery>,
@@ -37,6 +39,7 @@ pub(super) enum State {
 impl Attached {
     /// A delivery goes to its client, as soon as that knows it.
     pub(super) fn deliver(&mut self, delivery: Delivery) {
+        self.was_served = true;
         if self.state == State::Asked {
             return self.early.push(delivery);
         }
@@ -70,7 +73,7 @@ impl Attached {
     /// As it is asked for; what is on its way to it counts.
     pub(super) fn asked(&self, is_back: bool) -> Consumer {
         let window_bytes = self.spec.window_bytes.saturating_sub(self.out_bytes);
-        Consumer { window_bytes, is_back, ..self.spec.clone() }
+        Consumer { window_bytes, is_back, was_served: self.was_served, ..self.spec.clone() }
     }
 }
 
@@ -97,6 +100,7 @@ impl Consumers {
             priority: spec.priority,
             window_bytes: spec.window_bytes,
             is_back: false,
+            was_served: false,
         };
         let attached = Attached {
             queue,
@@ -104,6 +108,7 @@ impl Consumers {
             client,
             shared: Arc::clone(&spec.shared),
             out_bytes: 0,
+            was_served: false,
             state: State::Asked,
             early: Vec::new(),
         };

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use crate::broker::ids::{Home, NodeId, QueueId};
+use crate::broker::queue::ConsumerId;
 use crate::config::Minority;
 use crate::node::alarm::Alarm;
 use crate::node::cluster::forward::{Forward, Item, Owner, Request, SessionId};
@@ -57,6 +58,10 @@ pub(crate) struct Gateway {
     attempt: u64,
     /// Something of this session may have been sent.
     has_begun: bool,
+    /// All consumers from before the attempt are among the items below this number.
+    back_below: u64,
+    /// Consumers of queues that go with their last one, which ended while there was no owner: the next one is to know.
+    ended: Vec<(QueueId, ConsumerId)>,
     /// Where the owner is, as was said last.
     leader: Option<NodeId>,
     /// In which term it leads.
@@ -99,6 +104,8 @@ impl Gateway {
             session: shared.next_id(),
             attempt: 0,
             has_begun: false,
+            back_below: 0,
+            ended: Vec::new(),
             leader: None,
             term: 0,
             is_connected: false,
@@ -232,12 +239,15 @@ impl Gateway {
             // Nothing of this session was sent to anybody.
             return;
         }
+        self.back_below = u64::MAX;
         self.consumers.forget_early();
         let asked = self.window.rewind();
         for (id, attached) in self.consumers.taken() {
             let request = Request::Consume(attached.asked(true));
             self.window.push(Kept::new(attached.queue, request, Wait::Back(id)));
         }
+        self.bring_ends();
+        self.back_below = self.window.end();
         asked.into_iter().for_each(|kept| self.ask_anew(kept));
     }
 
@@ -246,6 +256,7 @@ impl Gateway {
         self.session = self.shared.next_id();
         self.attempt = 0;
         self.has_begun = false;
+        self.back_below = 0;
         let mut window = std::mem::replace(&mut self.window, Window::new());
         window.take_if(|_| true).into_iter().for_each(|kept| self.window.push(kept));
     }
@@ -278,6 +289,8 @@ impl Gateway {
             answered: self.window.answered(),
             meta_index: if items.is_empty() { 0 } else { self.cluster.meta_index() },
             first,
+            // Somebody who is asked without being the owner, as far as is known, is not told anything of consumers.
+            back_below: if self.seeking.is_guess() { u64::MAX } else { self.back_below },
             items,
         };
         match self.owner {

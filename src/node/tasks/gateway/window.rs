@@ -92,6 +92,11 @@ impl Window {
         self.base
     }
 
+    /// The number that the next item gets.
+    pub(super) fn end(&self) -> u64 {
+        self.base + self.slots.len() as u64
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -60,7 +60,7 @@ impl GroupTask {
             LinkState::Up => self.tell_node(node),
             LinkState::Down | LinkState::Dead => {
                 if let Stage::Leader(leader) = &mut self.stage {
-                    leader.sessions.node_down(node);
+                    leader.node_down(node);
                 }
                 self.copies_to_are_over(node);
             }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::attaching::Attaching;
 use super::entry;
 use super::held::{Held, Told};
 use super::replica::TakenOver;
 use super::row::GroupRow;
 use crate::broker::batch;
-use crate::broker::ids::{GroupId, QueueId};
+use crate::broker::ids::{GroupId, NodeId, QueueId};
 use crate::broker::topology::QueueEntry;
 use crate::node::cluster::forward::{Forward, Owner};
 use crate::node::cluster::session::Sessions;
@@ -27,6 +28,8 @@ pub(super) struct Leader {
     pub(super) mailbox: Arc<Mailbox<ShardInput>>,
     shard: Shard,
     pub(super) sessions: Sessions,
+    /// Consumers may still come back that were there before this lead.
+    attaching: Option<Attaching>,
     /// What the store would know if it had everything that was proposed.
     row: GroupRow,
     /// Entries that the group has not taken yet, each with the shard's index that it ends with.
@@ -47,7 +50,13 @@ struct Checkpoint {
 
 impl Leader {
     /// A replica takes over.
-    pub(super) fn new(shared: Arc<Shared>, group: GroupId, term: u64, from: TakenOver) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        group: GroupId,
+        term: u64,
+        from: TakenOver,
+        attaching: Attaching,
+    ) -> Self {
         let TakenOver { row, mailbox, cold, queues, spilling } = from;
         let start = Start {
             shared,
@@ -64,6 +73,7 @@ impl Leader {
             mailbox,
             shard: Shard::new(start),
             sessions: Sessions::new(Owner::Group(group), row.table.clone()),
+            attaching: Some(attaching),
             row,
             backlog: VecDeque::new(),
             proposed: VecDeque::new(),
@@ -98,8 +108,7 @@ impl Leader {
         self.sessions.set_room(!self.shard.is_paused() && self.backlog.is_empty());
         let mut inputs = std::mem::take(&mut self.inputs);
         self.mailbox.take(&mut inputs);
-        let shard = &self.shard;
-        self.sessions.take(meta_index, &mut |input| inputs.extend(for_group(shard, input)));
+        self.take_from_sessions(meta_index, now_ms, &mut inputs);
         self.shard.take_in(&mut inputs, now_ms);
         self.inputs = inputs;
         // What was refused is part of what the group remembers.
@@ -117,6 +126,29 @@ impl Leader {
             self.shard.send_gathered();
         }
         self.propose(group, meta_index);
+    }
+
+    fn take_from_sessions(&mut self, meta_index: u64, now_ms: u64, inputs: &mut Vec<ShardInput>) {
+        let Self { shard, sessions, attaching, .. } = self;
+        sessions.take(meta_index, &mut |input| {
+            let input = match attaching {
+                Some(attaching) => attaching.pass(input),
+                None => Some(input),
+            };
+            inputs.extend(input.and_then(|input| for_group(shard, input)));
+        });
+        if let Some(attaching) = attaching.take_if(|attaching| attaching.is_over(sessions, now_ms)) {
+            let waited = attaching.end(shard.ids());
+            inputs.extend(waited.filter_map(|input| for_group(shard, input)));
+        }
+    }
+
+    /// The link to a node is down.
+    pub(super) fn node_down(&mut self, node: NodeId) {
+        self.sessions.node_down(node);
+        if let Some(attaching) = &mut self.attaching {
+            attaching.node_down(node);
+        }
     }
 
     fn tell(&mut self, out: &mut Vec<Told>) {
@@ -205,7 +237,8 @@ impl Leader {
         if self.sessions.wants_round() {
             return Some(0);
         }
-        self.shard.next_due_ms(now_ms)
+        let attaching = self.attaching.as_ref().map(Attaching::until_ms);
+        self.shard.next_due_ms(now_ms).into_iter().chain(attaching).min()
     }
 
     /// Whether everything that was recorded is committed.

@@ -7,6 +7,7 @@
 //!
 //! - `replica`, `leader`: the two ways to have the group's queues
 //! - `entry`: what one entry holds; `row`: what the cold store knows of the group
+//! - `attaching`: consumers that come back to a new leader
 //! - `held`: what sessions are told, as long as it may come to nothing
 //! - `inputs`: what others ask for; `roles`: leads that begin and end
 //! - `checkpoints`: everything to the cold store, so that the log can go; `copies`: the same for a member that lacks too much
@@ -14,6 +15,7 @@
 //!
 //! Nothing here looks at a clock or waits, but for [`GroupTask::run`]: a simulation calls [`GroupTask::round`].
 
+mod attaching;
 mod checkpoints;
 pub(crate) mod copies;
 mod entry;

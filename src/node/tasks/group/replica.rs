@@ -279,6 +279,7 @@ impl Replica {
             // From when on the store has due times, it is asked when the queue works.
             let due_far_ms = queue.may_have_stored_dues().then_some(0);
             queue.take_over(None, due_far_ms, now_ms);
+            queue.await_consumers();
             for first in queue.take_forgotten() {
                 self.cold.delete_chunk(*id, first);
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::attaching::Attaching;
 use super::leader::Leader;
 use super::replica::Replica;
 use super::row::{GroupRow, STATE};
@@ -39,14 +40,18 @@ impl GroupTask {
     fn begin_lead(&mut self, term: u64) {
         let Stage::Replica(replica) = std::mem::replace(&mut self.stage, Stage::Reads) else { return };
         let taken_over = replica.take_over(&self.entries, self.now_ms);
-        let leader = Leader::new(Arc::clone(&self.shared), self.number, term, taken_over);
+        let others: Vec<_> = self.reachable().collect();
+        let attaching = Attaching::new(others.iter().copied().chain([self.node]).collect(), self.now_ms);
+        let leader = Leader::new(Arc::clone(&self.shared), self.number, term, taken_over, attaching);
         self.stage = Stage::Leader(Box::new(leader));
         self.checkpoints.are_over();
         tracing::info!(group = self.number, term, queues = self.entries.len(), "leads");
         self.tell_leader((self.node, term));
-        for node in (1..NODES_MAX).filter(|node| *node != self.node && self.cluster.peers.is_up(*node)) {
-            self.tell_node(node);
-        }
+        others.into_iter().for_each(|node| self.tell_node(node));
+    }
+
+    fn reachable(&self) -> impl Iterator<Item = NodeId> {
+        (1..NODES_MAX).filter(|node| *node != self.node && self.cluster.peers.is_up(*node))
     }
 
     /// What was not committed may come to nothing: the replica begins again from what is certain.

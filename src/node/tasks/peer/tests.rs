@@ -362,10 +362,10 @@ async fn another_version_is_refused_in_words_that_stay() {
     socket.write_all(&hello).await.unwrap();
     let mut answer = Vec::new();
     timeout(PATIENCE, socket.read_to_end(&mut answer)).await.unwrap().unwrap();
-    assert_eq!(&answer[4..15], b"WARRENPL\x01\x00\x00");
+    assert_eq!(&answer[4..15], b"WARRENPL\x02\x00\x00");
     let text = String::from_utf8_lossy(&answer[15..]);
     assert!(
-        text.starts_with("the protocols of the two nodes differ: version 1 here, version 77 there"),
+        text.starts_with("the protocols of the two nodes differ: version 2 here, version 77 there"),
         "{text}"
     );
 }

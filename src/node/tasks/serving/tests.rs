@@ -28,7 +28,17 @@ impl World {
     fn forward(&mut self, first: u64, meta_index: u64, requests: Vec<Request>) {
         let items = requests.into_iter().map(|request| Item { queue: QUEUE, request }).collect();
         let (session, from, owner) = (70, 2, Owner::Node(1));
-        let forward = Forward { session, from, owner, attempt: 1, answered: 1, meta_index, first, items };
+        let forward = Forward {
+            session,
+            from,
+            owner,
+            attempt: 1,
+            answered: 1,
+            meta_index,
+            first,
+            back_below: 0,
+            items,
+        };
         self.tell(ServingInput::Forward(forward));
     }
 
@@ -61,6 +71,7 @@ impl World {
             priority: 0,
             window_bytes: 1000,
             is_back: false,
+            was_served: false,
         };
         self.forward(1, 0, vec![Request::Consume(consumer)]);
         let Some(ShardInput::Consume(_, _, link, reply)) = self.shard().pop() else { panic!() };

@@ -118,7 +118,7 @@ impl Shard {
         now_ms: u64,
     ) -> Result<(), NotConsuming> {
         let slot = self.slots.get(&id).ok_or(NotConsuming::Gone)?;
-        if !spec.is_back && !slot.queue.may_consume(spec.exclusive) {
+        if !slot.queue.may_consume(spec.exclusive) {
             return Err(NotConsuming::Exclusive);
         }
         self.consumers.insert(spec.id, client);

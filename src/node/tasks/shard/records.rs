@@ -73,6 +73,11 @@ impl Shard {
         self.slots.contains_key(&id)
     }
 
+    /// All of its queues.
+    pub(crate) fn ids(&self) -> Vec<QueueId> {
+        self.slots.keys().copied().collect()
+    }
+
     /// How many queues it has.
     pub(crate) fn queues(&self) -> usize {
         self.slots.len()

@@ -201,7 +201,7 @@ fn a_consumer_comes_back_with_the_window_that_is_left() {
     let Request::Consume(consumer) = single.forwards(3)[0].items.last().unwrap().request.clone() else {
         panic!()
     };
-    assert!(consumer.is_back);
+    assert!(consumer.is_back && consumer.was_served);
     assert_eq!(consumer.window_bytes, (1 << 20) - 2 * length as u64);
     // What is out counts for the channel as well.
     shared.set_limit(3);

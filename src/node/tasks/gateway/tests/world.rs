@@ -148,6 +148,7 @@ pub(in crate::node::tasks) fn consumer_spec(id: ConsumerId) -> ConsumerSpec {
         window_bytes: 1 << 20,
         shared: Arc::default(),
         is_back: false,
+        was_served: false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Three nodes of a group: what happens when a leader goes, comes back, or has to be told everything anew.
 
+mod attaching;
 mod world;
 
 use world::{GROUP, Session, World, consume, delivered, publish, settle};

@@ -35,10 +35,14 @@ pub(super) const NODES: [NodeId; 3] = [1, 2, 3];
 /// What is on its way.
 type Wire = Arc<Mutex<VecDeque<(NodeId, NodeId, PeerMessage)>>>;
 
+/// Nodes that run.
+type Up = Arc<Mutex<BTreeSet<NodeId>>>;
+
 #[derive(Debug)]
 struct Links {
     from: NodeId,
     wire: Wire,
+    up: Up,
 }
 
 impl Peers for Links {
@@ -47,7 +51,7 @@ impl Peers for Links {
     }
 
     fn is_up(&self, node: NodeId) -> bool {
-        NODES.contains(&node)
+        self.up.lock().unwrap().contains(&node)
     }
 }
 
@@ -147,6 +151,9 @@ pub(super) struct World {
     pub(super) told: BTreeMap<NodeId, Vec<Answer>>,
     /// The leader and term that each node's gateway was told last.
     pub(super) leaders: BTreeMap<NodeId, (NodeId, u64)>,
+    up: Up,
+    /// Nodes whose gateways do not say hello to a new leader.
+    pub(super) shy: BTreeSet<NodeId>,
     /// Messages of the raft crate's, and copies, that were delivered.
     pub(super) copies: usize,
     wiped: BTreeSet<NodeId>,
@@ -169,6 +176,8 @@ impl World {
             cut: BTreeSet::new(),
             told: BTreeMap::new(),
             leaders: BTreeMap::new(),
+            up: Up::default(),
+            shy: BTreeSet::new(),
             copies: 0,
             wiped: BTreeSet::new(),
         };
@@ -180,7 +189,8 @@ impl World {
     pub(super) fn start(&mut self, number: NodeId) {
         let disk = self.disks[&number].clone();
         let placement = Placement { node: number, shards: 1, groups: 1 };
-        let peers = Arc::new(Links { from: number, wire: Arc::clone(&self.wire) });
+        self.up.lock().unwrap().insert(number);
+        let peers = Arc::new(Links { from: number, wire: Arc::clone(&self.wire), up: Arc::clone(&self.up) });
         let cluster = Arc::new(Cluster::new(placement, peers, NODES.into_iter(), usize::MAX));
         cluster.set_meta_index(self.meta_index);
         let clock = Clock::simulated(Box::leak(Box::new(AtomicU64::new(self.now_ms))));
@@ -228,6 +238,7 @@ impl World {
     /// The process ends here and now.
     pub(super) fn kill(&mut self, number: NodeId) {
         self.nodes.remove(&number);
+        self.up.lock().unwrap().remove(&number);
         self.disks[&number].log.crash();
         self.disks[&number].files.crash(0);
         self.wire.lock().unwrap().retain(|(from, to, _)| *from != number && *to != number);
@@ -315,7 +326,7 @@ impl World {
                 match input {
                     GatewayInput::Answers(answers) => self.answered(number, answers),
                     GatewayInput::Leader(leader, term) => {
-                        self.leaders.insert(number, (leader, term));
+                        self.hears_of(number, leader, term);
                     }
                     GatewayInput::Link(..) => {}
                 }
@@ -340,10 +351,18 @@ impl World {
             PeerMessage::Answers(answers) => self.answered(to, answers),
             PeerMessage::Leads(leads) => {
                 for (_, term) in leads {
-                    self.leaders.insert(to, (from, term));
+                    self.hears_of(to, from, term);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A gateway hears who leads; it had no consumers.
+    fn hears_of(&mut self, node: NodeId, leader: NodeId, term: u64) {
+        self.leaders.insert(node, (leader, term));
+        if leader != 0 && !self.shy.contains(&node) {
+            Session::new(node).send(self, leader, 1, Vec::new());
         }
     }
 
@@ -450,6 +469,7 @@ impl Session {
             meta_index: world.meta_index,
             first,
             items,
+            back_below: 0,
         };
         world.tell(leader, GroupInput::Forward(forward));
     }
@@ -485,7 +505,16 @@ pub(super) fn publish(bodies: &[&str]) -> Request {
 
 pub(super) fn consume(id: u64, is_back: bool) -> Request {
     let (no_ack, exclusive, prefetch, priority, window_bytes) = (false, false, 0, 0, 1 << 40);
-    Request::Consume(Consumer { id, no_ack, exclusive, prefetch, priority, window_bytes, is_back })
+    Request::Consume(Consumer {
+        id,
+        no_ack,
+        exclusive,
+        prefetch,
+        priority,
+        window_bytes,
+        is_back,
+        was_served: false,
+    })
 }
 
 pub(super) fn settle(consumer: u64, how: Settle, ranges: &[(u64, u64)]) -> Request {
