@@ -206,7 +206,7 @@ fn queue(number: usize) -> String {
     format!("mirrored-{}", number % QUEUES)
 }
 
-async fn open(address: &str) -> lapin::Result<(Connection, Channel)> {
+pub(super) async fn open(address: &str) -> lapin::Result<(Connection, Channel)> {
     let uri = format!("amqp://guest:guest@{address}/%2f");
     let connection = Connection::connect(&uri, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;

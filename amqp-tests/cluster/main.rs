@@ -16,6 +16,7 @@
 )]
 #![expect(clippy::disallowed_methods, reason = "tests read clocks and the environment; src/ may not")]
 
+mod consumers;
 mod cuts;
 mod declares;
 mod disks;
