@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::load::Load;
 use super::network::Network;
 use super::nodes::Nodes;
-use super::{alone, is_thorough, rounds};
+use super::{alone, rounds};
 
 /// How long a cut lasts: longer than any node waits for another one.
 const CUT: Duration = Duration::from_secs(4);
@@ -120,10 +120,6 @@ fn nothing_confirmed_is_lost_when_a_cable_is_slow() {
 #[test]
 fn nothing_confirmed_is_lost_when_five_nodes_fall_into_halves() {
     let _alone = alone();
-    if !is_thorough() {
-        eprintln!("left out: five nodes are tried with WARREN_CLUSTER_ROUNDS=1 only");
-        return;
-    }
     let Some(mut nodes) = nodes_on_a_network(5) else { return };
     go_through(
         &mut nodes,

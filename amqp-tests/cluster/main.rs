@@ -8,8 +8,8 @@
 //! - `cuts`: cables that are cut, or slow; left out, with a note, where network namespaces cannot be made
 //! - `declares`: queues declared through one node and used through another
 //!
-//! `WARREN_CLUSTER_ROUNDS` says how often each list of faults is gone through; once when it is not set. Five nodes are more than
-//! two cores can serve in time beside everything else: they are tried only when it is set.
+//! `WARREN_CLUSTER_ROUNDS` says how often each list of faults is gone through; once when it is not set. When it is, a node also
+//! stands still for half a minute.
 #![expect(
     clippy::print_stderr,
     reason = "a test that is left out says so, others what they saw, and a failing one shows the nodes' logs"

@@ -76,6 +76,8 @@ impl Nodes {
         let _ = writeln!(text, "[security]\nloopback_users = []");
         let _ = writeln!(text, "[cluster]\nname = \"node{}\"\nbind = \"{host}:{PEER_PORT}\"", place + 1);
         let _ = writeln!(text, "seeds = [{seeds}]\nsecret = \"known to this test alone\"\ngroups = 4");
+        // Copies everywhere: whatever majority of nodes there is can serve all queues.
+        let _ = writeln!(text, "replicas = {}", self.nodes.len());
         text
     }
 
