@@ -15,7 +15,7 @@ use super::nodes::Nodes;
 /// How long a step may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn open(address: &str) -> (Connection, Channel) {
+pub(super) async fn open(address: &str) -> (Connection, Channel) {
     let uri = format!("amqp://guest:guest@{address}/%2f");
     let opening = async {
         loop {
@@ -31,7 +31,7 @@ async fn open(address: &str) -> (Connection, Channel) {
 }
 
 /// Declares a replicated queue; gives how many messages it holds.
-async fn declare(channel: &Channel, name: &str) -> u32 {
+pub(super) async fn declare(channel: &Channel, name: &str) -> u32 {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };

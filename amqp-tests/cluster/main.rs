@@ -6,7 +6,7 @@
 //! - `kills`: processes that end, or stand still; on loopback addresses
 //! - `disks`: disks that are lost, or full; `small_disk`: one that can be filled, left out where nothing can be mounted
 //! - `cuts`: cables that are cut, or slow; left out, with a note, where network namespaces cannot be made
-//! - `declares`: queues declared through one node and used through another
+//! - `declares`: queues declared through one node and used through another; `minority`: nodes that are no majority
 //!
 //! `WARREN_CLUSTER_ROUNDS` says how often each list of faults is gone through; once when it is not set. When it is, a node also
 //! stands still for half a minute.
@@ -22,6 +22,7 @@ mod declares;
 mod disks;
 mod kills;
 mod load;
+mod minority;
 mod network;
 mod nodes;
 mod small_disk;
