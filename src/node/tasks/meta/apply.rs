@@ -9,10 +9,16 @@ use super::effects::Effects;
 use super::group::MetaGroup;
 use super::proposals::Reply;
 use crate::broker::ids::META_GROUP;
-use crate::broker::topology::Command;
+use crate::broker::topology::{Command, Outcome};
 use crate::node::cluster::meta::{MetaCommand, MetaEntry, Step};
 use crate::replication::shard_of;
 use crate::storage::StorageError;
+
+/// Whether somebody may notice that a command took place.
+fn changes_anything(step: &Step) -> bool {
+    let is_noticed = |outcome: &Outcome| outcome.created || !outcome.changes.is_empty();
+    step.members_changed || step.outcomes.iter().any(is_noticed)
+}
 
 impl MetaGroup {
     /// Carries out an entry of the group's log.
@@ -24,6 +30,7 @@ impl MetaGroup {
         let cluster = Arc::clone(&self.cluster);
         // Nobody may route to a queue before its shard and the log know it: what is published there would be lost.
         let mut topology = shared.topology_mut();
+        let version = topology.version();
         let (steps, changes) = match self.state.apply(&mut topology, index, data) {
             Ok(applied) => applied,
             Err(malformed) => {
@@ -33,6 +40,9 @@ impl MetaGroup {
             }
         };
         self.keep(&changes);
+        if topology.version() != version || steps.iter().any(|(_, step)| changes_anything(step)) {
+            self.spread.changed(index);
+        }
         let mut effects = Effects { shared: &shared, cluster: &cluster, for_groups: &mut self.for_groups };
         let mut recalls = Vec::with_capacity(steps.len());
         for (entry, step) in &steps {

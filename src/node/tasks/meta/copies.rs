@@ -230,6 +230,7 @@ impl MetaGroup {
         let mut effects = Effects { shared: &shared, cluster: &cluster, for_groups: &mut self.for_groups };
         effects.replace(&topology, &after);
         self.state = state;
+        self.spread.changed(self.state.applied());
         self.tell_groups();
         shared.set_version(after.version());
         *topology = after;

@@ -2,8 +2,9 @@
 //! would confirm what it has no queue for.
 //!
 //! Each node tells the others how far it has carried out what the group has committed, and an asker is answered when all have
-//! come that far. A node that cannot be reached is waited for as long as it may take itself for informed; it may only for so
-//! long after it last asked the leader how far declarations are. From then on it says of nothing that there is no queue for it.
+//! come that far. A node that cannot be reached, or does not get on, is waited for as long as it may take itself for informed:
+//! so long after it asked the leader how far declarations were, and has come that far. From then on it says of nothing that
+//! there is no queue for it.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -16,13 +17,12 @@ use crate::node::cluster::peer::{Declared, LinkState, PeerMessage};
 use crate::protocol::error::Refusal;
 
 /// How long a node is informed after it has asked.
-const INFORMED_MS: u64 = 1_000;
+const INFORMED_MS: u64 = 800;
 /// How often it asks.
-const ASK_MS: u64 = 250;
-/// A node whose link is down is waited for a little longer than it can take itself for informed: clocks differ.
-const LINGER_MS: u64 = 1_500;
-/// A node that is there but does not get on holds nobody up for longer. It is not informed by then.
-const PATIENCE_MS: u64 = 3_000;
+const ASK_MS: u64 = 200;
+/// Nobody is waited for longer: what was committed before a node asks is part of the answer. A little longer than that, since
+/// clocks differ.
+const PATIENCE_MS: u64 = 900;
 
 /// Who knows how much of what is declared.
 #[derive(Debug, Default)]
@@ -30,6 +30,8 @@ pub(super) struct Spread {
     nodes: BTreeMap<NodeId, Known>,
     /// What the other nodes were told of this one.
     told: u64,
+    /// Nothing has changed behind this index.
+    changed: u64,
     /// Askers, by the index that their command took place at.
     waiting: VecDeque<Waiting>,
     asked_ms: u64,
@@ -55,6 +57,11 @@ struct Waiting {
 }
 
 impl Spread {
+    /// What took place at this index makes a difference.
+    pub(super) fn changed(&mut self, index: u64) {
+        self.changed = index;
+    }
+
     /// When an asker is answered although nothing comes in.
     pub(super) fn next_due_ms(&self) -> Option<u64> {
         let first = self.waiting.front()?;
@@ -70,7 +77,7 @@ impl Spread {
             }
             LinkState::Down => {
                 if let Some(known) = self.nodes.get_mut(&node) {
-                    known.until_ms = known.until_ms.min(now_ms + LINGER_MS);
+                    known.until_ms = known.until_ms.min(now_ms + PATIENCE_MS);
                 }
             }
             LinkState::Dead => drop(self.nodes.remove(&node)),
@@ -89,14 +96,14 @@ impl MetaGroup {
         self.spread.link(node, state, self.now_ms);
     }
 
-    /// Answers when all nodes know what took place up to now.
+    /// Answers when all nodes know what there is by now.
     pub(super) fn answer_when_spread(
         &mut self,
         reply: Reply,
         answer: Result<MetaAnswer, Refusal>,
         outcome: Outcome,
     ) {
-        let (index, until_ms) = (self.state.applied(), self.now_ms + PATIENCE_MS);
+        let (index, until_ms) = (self.spread.changed, self.now_ms + PATIENCE_MS);
         self.spread.waiting.push_back(Waiting { index, until_ms, reply, answer, outcome });
     }
 
