@@ -176,6 +176,15 @@ impl Shared {
         &self.shards[usize::from(target.shard)]
     }
 
+    /// Whether a queue's owner takes dead letters. Those on this node do; on the way to others there is room for so many.
+    pub(crate) fn takes_letters(&self, target: Target) -> bool {
+        let Some(cluster) = self.cluster.as_ref().filter(|_| usize::from(target.shard) >= self.local_shards)
+        else {
+            return true;
+        };
+        self.shard(target).has_room() && !cluster.is_full_of_letters(target.shard)
+    }
+
     /// Has the topology changed by the meta task.
     ///
     /// # Errors

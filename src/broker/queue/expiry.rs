@@ -149,6 +149,14 @@ impl Queue {
         }
     }
 
+    /// A dead letter was handed over when nobody could take it.
+    pub(super) fn send_letter_again(&mut self, seq: u64, reason: DeathReason, effects: &mut Vec<Effect>) {
+        if self.taken.contains(&seq) {
+            self.letters_out = self.letters_out.saturating_sub(1);
+            self.send_dead_letter(seq, reason, effects);
+        }
+    }
+
     /// Asks for chunks of waiting dead letters, few at a time: a large queue that falls due must not pass through
     /// memory at once.
     pub(super) fn load_waiting(&mut self, effects: &mut Vec<Effect>) {

@@ -148,6 +148,8 @@ pub enum Command {
     Suspend(ConsumerId),
     /// A consumer ends; what it holds stays with its channel.
     Cancel(ConsumerId),
+    /// A dead letter could not be sent on when it was asked for: it is asked for again.
+    SendLetter(u64, DeathReason),
     /// All consumers that were there before the queue changed its owner are back, as far as they will ever be.
     AreBack,
     /// Bytes reached a consumer's socket.
@@ -377,6 +379,7 @@ impl Queue {
             }
             Command::Touch => self.last_used_ms = now_ms,
             Command::SetOptions(options) => self.change_options(*options, now_ms),
+            Command::SendLetter(seq, reason) => self.send_letter_again(seq, reason, effects),
             Command::DeadLettered(seq) => self.dead_lettered(seq, effects),
             Command::ChunkLoaded(first, chunk) => self.chunk_loaded(first, &chunk, now_ms, effects),
             Command::DueLoaded(entries, next) => self.due_loaded(&entries, next),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -40,6 +40,9 @@ pub(crate) struct Cluster {
     /// Until when this node knows what is declared anywhere, Unix milliseconds.
     informed_until_ms: AtomicU64,
     members: ArcSwap<Members>,
+    /// Mailboxes of owners elsewhere, by their place, for which so many dead letters wait that the next ones stay where they
+    /// are.
+    full_of_letters: Vec<AtomicBool>,
 }
 
 /// What the task that serves this node's shards to other nodes is told.
@@ -69,6 +72,7 @@ impl Cluster {
             meta_index: AtomicU64::new(0),
             informed_until_ms: AtomicU64::new(0),
             members: ArcSwap::default(),
+            full_of_letters: (0..placement.mailboxes()).map(|_| AtomicBool::new(false)).collect(),
         }
     }
 
@@ -90,6 +94,18 @@ impl Cluster {
     /// For the meta task alone.
     pub(crate) fn set_informed_until_ms(&self, until_ms: u64) {
         self.informed_until_ms.store(until_ms, Ordering::Release);
+    }
+
+    /// Whether so many dead letters wait for the owner behind a mailbox that the next ones stay where they are.
+    pub(crate) fn is_full_of_letters(&self, mailbox: u16) -> bool {
+        self.full_of_letters.get(usize::from(mailbox)).is_some_and(|full| full.load(Ordering::Acquire))
+    }
+
+    /// For the gateway to that owner alone.
+    pub(crate) fn set_full_of_letters(&self, mailbox: u16, is_full: bool) {
+        if let Some(full) = self.full_of_letters.get(usize::from(mailbox)) {
+            full.store(is_full, Ordering::Release);
+        }
     }
 
     /// Who belongs to the cluster, as far as this node knows.

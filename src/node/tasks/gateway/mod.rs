@@ -53,6 +53,8 @@ pub(crate) struct Gateway {
     cluster: Arc<Cluster>,
     owner: Owner,
     queues: Arc<Mailbox<ShardInput>>,
+    /// Its place.
+    mailbox: u16,
     told: Arc<Mailbox<GatewayInput>>,
     session: SessionId,
     attempt: u64,
@@ -126,6 +128,7 @@ impl Gateway {
             cluster,
             owner,
             queues,
+            mailbox,
             told,
         };
         if let Owner::Node(node) = owner {
@@ -186,6 +189,8 @@ impl Gateway {
         self.look_at_absence();
         self.send();
         self.queues.set_paused(self.must_wait());
+        let is_full = self.window.letter_bytes() > self.bytes_max / 2;
+        self.cluster.set_full_of_letters(self.mailbox, is_full);
     }
 
     /// Whether publishers have to. Those whose messages are refused need not.

@@ -66,6 +66,10 @@ impl Kept {
         }
     }
 
+    fn letter_bytes(&self) -> usize {
+        if matches!(self.item.request, Request::Publish { letters: true, .. }) { self.bytes } else { 0 }
+    }
+
     pub(super) fn has_messages(&self) -> bool {
         matches!(self.item.request, Request::Publish { letters: false, .. })
     }
@@ -80,11 +84,13 @@ pub(super) struct Window {
     /// The next to be sent.
     next: u64,
     bytes: usize,
+    /// Those of dead letters among them.
+    letter_bytes: usize,
 }
 
 impl Window {
     pub(super) fn new() -> Self {
-        Self { base: 1, slots: VecDeque::new(), next: 1, bytes: 0 }
+        Self { base: 1, slots: VecDeque::new(), next: 1, bytes: 0, letter_bytes: 0 }
     }
 
     /// What became of everything below this number is known.
@@ -101,8 +107,14 @@ impl Window {
         self.bytes
     }
 
+    /// What dead letters have of them.
+    pub(super) fn letter_bytes(&self) -> usize {
+        self.letter_bytes
+    }
+
     pub(super) fn push(&mut self, kept: Kept) {
         self.bytes += kept.bytes;
+        self.letter_bytes += kept.letter_bytes();
         self.slots.push_back(Some(kept));
     }
 
@@ -114,6 +126,7 @@ impl Window {
     pub(super) fn take(&mut self, number: u64) -> Option<Kept> {
         let kept = self.slots.get_mut(self.at(number)?)?.take()?;
         self.bytes -= kept.bytes;
+        self.letter_bytes -= kept.letter_bytes();
         self.trim();
         Some(kept)
     }
@@ -131,6 +144,7 @@ impl Window {
         for slot in &mut self.slots {
             if let Some(kept) = slot.take_if(|kept| fits(kept)) {
                 self.bytes -= kept.bytes;
+                self.letter_bytes -= kept.letter_bytes();
                 taken.push(kept);
             }
         }

@@ -3,7 +3,7 @@
 //! The targets' records are synced before the source's settlement is written, so a crash at any moment leaves the
 //! message in its source, in its targets, or in both; never in none.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
@@ -12,7 +12,7 @@ use crate::broker::batch::{self, Batch, Message};
 use crate::broker::dead_letter::{Death, header_after, is_cycle};
 use crate::broker::delay;
 use crate::broker::ids::{QueueId, Target};
-use crate::broker::queue::DeathReason;
+use crate::broker::queue::{Command, DeathReason};
 use crate::broker::topology::{QueueEntry, RouteQuery};
 use crate::node::links::{DeadLetterTicket, ShardInput, Waiter};
 use crate::node::shared::Shared;
@@ -21,6 +21,9 @@ use crate::protocol::table;
 
 /// A batch of letters is closed at this size.
 const BATCH_BYTES: usize = 256 * 1024;
+/// How long it lasts until it is looked again for room for letters, and how many of a queue are then sent at once.
+const LOOK_AGAIN_MS: u64 = 20;
+const STEP_LETTERS: usize = 1024;
 
 /// Dead letters of this round, by target.
 #[derive(Default)]
@@ -28,9 +31,17 @@ pub(super) struct OpenLetters {
     open: Vec<Open>,
     /// Of a group: letters that may not leave before the records up to this index are committed.
     held: VecDeque<(u64, Open)>,
+    /// By source: letters that nobody could take.
+    postponed: BTreeMap<QueueId, Postponed>,
     /// Letters that are in a queue here, and the log index that must be synced before their sources are told.
     arrived: VecDeque<(u64, Arc<DeadLetterTicket>)>,
     targets: Vec<Target>,
+}
+
+/// Letters of a queue that stay there, since there was no room on the way to a target.
+struct Postponed {
+    blocked_by: Target,
+    letters: VecDeque<(u64, DeathReason)>,
 }
 
 struct Open {
@@ -81,21 +92,69 @@ impl Shard {
         record: &[u8],
         now_ms: u64,
     ) {
+        let blocked_by = self.letters.postponed.get(&id).map(|postponed| postponed.blocked_by);
+        if blocked_by.is_some_and(|target| !self.shared.takes_letters(target)) {
+            return self.postpone(id, blocked_by, (seq, reason));
+        }
         let (shard, open) = (Arc::clone(&self.mailbox), AtomicU32::new(1));
         let ticket = Arc::new(DeadLetterTicket { shard, queue: id, seq, open });
-        self.pass_on(id, reason, record, Some(ticket), now_ms);
+        let blocked_by = self.pass_on(id, reason, record, Some(ticket), true, now_ms);
+        self.postpone(id, blocked_by, (seq, reason));
+    }
+
+    fn postpone(&mut self, id: QueueId, blocked_by: Option<Target>, letter: (u64, DeathReason)) {
+        let Some(blocked_by) = blocked_by else { return };
+        let new = || Postponed { blocked_by, letters: VecDeque::new() };
+        let postponed = self.letters.postponed.entry(id).or_insert_with(new);
+        postponed.blocked_by = blocked_by;
+        postponed.letters.push_back(letter);
+    }
+
+    /// When it is looked again for room.
+    pub(super) fn letters_due_ms(&self) -> Option<u64> {
+        (!self.letters.postponed.is_empty()).then_some(self.now_ms + LOOK_AGAIN_MS)
+    }
+
+    /// Sends letters for which there is room by now.
+    pub(super) fn send_postponed(&mut self, now_ms: u64) {
+        let has_room =
+            |(_, postponed): &(&QueueId, &Postponed)| self.shared.takes_letters(postponed.blocked_by);
+        let sources: Vec<_> = self.letters.postponed.iter().filter(has_room).map(|(id, _)| *id).collect();
+        for id in sources {
+            let Some(Postponed { blocked_by, mut letters }) = self.letters.postponed.remove(&id) else {
+                continue;
+            };
+            let mut left = STEP_LETTERS;
+            while left > 0
+                && !self.letters.postponed.contains_key(&id)
+                && let Some((seq, reason)) = letters.pop_front()
+            {
+                left -= 1;
+                self.apply(id, Command::SendLetter(seq, reason), now_ms);
+            }
+            if !letters.is_empty() {
+                let new = || Postponed { blocked_by, letters: VecDeque::new() };
+                self.letters.postponed.entry(id).or_insert_with(new).letters.append(&mut letters);
+            }
+        }
+    }
+
+    /// A queue is gone.
+    pub(super) fn drop_letters(&mut self, id: QueueId) {
+        self.letters.postponed.remove(&id);
     }
 
     /// Sends a message of this queue on. Its ticket, of which one target stands for all of these, is answered when
-    /// they have it.
+    /// they have it. If it `may_stay` where it is and there is no room on the way to a target, gives that, and nothing is sent.
     pub(super) fn pass_on(
         &mut self,
         id: QueueId,
         reason: DeathReason,
         record: &[u8],
         ticket: Option<Arc<DeadLetterTicket>>,
+        may_stay: bool,
         now_ms: u64,
-    ) {
+    ) -> Option<Target> {
         let mut targets = std::mem::take(&mut self.letters.targets);
         targets.clear();
         let entry = self.slots.get(&id).map(|slot| Arc::clone(&slot.entry));
@@ -103,7 +162,10 @@ impl Shard {
             Some(exchange) => self.due_letter(entry, exchange, record, &mut targets),
             None => self.letter(entry, reason, record, now_ms, &mut targets),
         });
+        let all = targets.iter().chain(letter.iter().flat_map(|letter| &letter.delays));
+        let blocked_by = all.copied().find(|target| may_stay && !self.shared.takes_letters(*target));
         match letter {
+            Some(_) if blocked_by.is_some() => {}
             Some(letter) if !targets.is_empty() || !letter.delays.is_empty() => {
                 ticket.iter().for_each(|ticket| ticket.spread(targets.len() + letter.delays.len()));
                 let message = letter.message(now_ms);
@@ -116,6 +178,7 @@ impl Shard {
             Some(_) | None => ticket.iter().for_each(|ticket| ticket.done()),
         }
         self.letters.targets = targets;
+        blocked_by
     }
 
     /// A message whose delay is over, as it goes on from the exchange that held it back, and where.

@@ -167,6 +167,7 @@ impl Shard {
         self.cold.delete_queue(id);
         self.drop_pending(id);
         self.drop_recalls(id);
+        self.drop_letters(id);
         for consumer in slot.queue.consumer_ids() {
             if let Some(client) = self.consumers.remove(&consumer) {
                 client.mailbox.push(ClientInput::ConsumerCancelled(consumer));

@@ -203,6 +203,7 @@ impl Shard {
             self.handle(input, now_ms);
         }
         self.reconfigure(now_ms);
+        self.send_postponed(now_ms);
         self.tick(now_ms);
     }
 
@@ -215,7 +216,7 @@ impl Shard {
         }
         let memory_ms = self.memory.look_again_ms(now_ms);
         let appends_ms = self.appends_since_ms.map(|since_ms| since_ms + GATHER_MS);
-        timer_ms.into_iter().chain(memory_ms).chain(appends_ms).min()
+        timer_ms.into_iter().chain(memory_ms).chain(appends_ms).chain(self.letters_due_ms()).min()
     }
 
     async fn wait(&mut self) {

@@ -57,7 +57,7 @@ impl Shard {
                 let mut records: &[u8] = &run.records;
                 while let Some((_, length)) = batch::read(records) {
                     let ticket = tickets.next().flatten();
-                    self.pass_on(id, DeathReason::MaxLength, records, ticket, now_ms);
+                    self.pass_on(id, DeathReason::MaxLength, records, ticket, false, now_ms);
                     records = records.get(length..).unwrap_or_default();
                 }
             }

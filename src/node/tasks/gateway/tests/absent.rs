@@ -8,6 +8,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 use super::single::{Single, confirms, letter};
 use super::world::{QUEUE, batch, client, consumer_spec};
 use crate::broker::channel::outgoing::Confirm;
+use crate::broker::ids::{Home, Target};
 use crate::node::cluster::forward::{Answer, Owner, Reply, Request};
 use crate::node::cluster::inputs::GatewayInput;
 use crate::node::cluster::peer::LinkState;
@@ -186,4 +187,30 @@ fn a_node_whose_process_is_gone_is_as_one_whose_link_is_down() {
     single.tell(GatewayInput::Link(2, LinkState::Dead));
     single.round(0);
     assert_eq!(confirms(&single.client), [(vec![(0, 1)], false)]);
+}
+
+#[test]
+fn dead_letters_stay_where_they_are_when_too_many_wait_for_a_node() {
+    let mut single = Single::new(Owner::Node(2), "");
+    single.limit_bytes(2000);
+    let home = Home::Node(2);
+    let shard = single.shared.cluster.as_ref().unwrap().placement.mailbox(home, QUEUE);
+    let target = Target { id: QUEUE, shard, durable: true };
+    single.cut(2);
+    let mut sources = Vec::new();
+    while single.shared.takes_letters(target) {
+        let (ticket, source) = letter(33);
+        sources.push(source);
+        let waiter = Waiter::DeadLetters(vec![Some(ticket)]);
+        single.ask(ShardInput::Publish(QUEUE, batch(0..1, true), waiter));
+        single.round(0);
+        assert!(sources.len() < 100, "they wait without an end");
+    }
+    assert!(sources.len() > 3 && single.queues.has_room(), "publishers hear at once that they are refused");
+    single.mend(2);
+    single.round(0);
+    let forward = single.forwards(2).remove(0);
+    single.answer(&forward, vec![Answer::Done(1, sources.len() as u64)]);
+    single.round(0);
+    assert!(single.shared.takes_letters(target) && sources.iter().all(|source| !source.is_empty()));
 }

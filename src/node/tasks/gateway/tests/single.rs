@@ -41,6 +41,10 @@ impl Single {
         Self { shared, peers, queues, client: client(), gateway, owner, now_ms }
     }
 
+    pub(super) fn limit_bytes(&mut self, bytes_max: usize) {
+        self.gateway.bytes_max = bytes_max;
+    }
+
     pub(super) fn round(&mut self, later_ms: u64) {
         self.now_ms += later_ms;
         self.gateway.round(self.now_ms);

@@ -1,6 +1,7 @@
 //! Three nodes of a group: what happens when a leader goes, comes back, or has to be told everything anew.
 
 mod attaching;
+mod letters;
 mod world;
 
 use world::{GROUP, Session, World, consume, delivered, publish, settle};

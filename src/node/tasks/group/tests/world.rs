@@ -262,19 +262,11 @@ impl World {
 
     /// Declares a queue that is replicated.
     pub(super) fn declare(&mut self, name: &str) -> QueueId {
-        let mut arguments = FieldTable::default();
-        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-        let outcome = self.topology.apply(Command::DeclareQueue {
-            vhost: "/".to_owned(),
-            name: name.to_owned(),
-            generated: false,
-            passive: false,
-            durable: true,
-            exclusive: false,
-            auto_delete: false,
-            arguments,
-            owner: 1,
-        });
+        self.declare_with(name, &[])
+    }
+
+    pub(super) fn declare_with(&mut self, name: &str, arguments: &[(&str, &str)]) -> QueueId {
+        let outcome = self.topology.apply(declare(name, arguments));
         let entry = outcome.unwrap().queue.unwrap();
         self.queues.push(Arc::clone(&entry));
         self.declared(vec![Arc::clone(&entry)], Vec::new());
@@ -492,12 +484,36 @@ impl Session {
     }
 }
 
+/// A declaration of a queue with these arguments.
+pub(super) fn declare(name: &str, arguments: &[(&str, &str)]) -> Command {
+    let mut table = FieldTable::default();
+    for (key, value) in arguments.iter().chain([&("x-queue-type", "quorum")]) {
+        table.insert((*key).into(), AMQPValue::LongString((*value).into()));
+    }
+    Command::DeclareQueue {
+        vhost: "/".to_owned(),
+        name: name.to_owned(),
+        generated: false,
+        passive: false,
+        durable: true,
+        exclusive: false,
+        auto_delete: false,
+        arguments: table,
+        owner: 1,
+    }
+}
+
 /// A publish of these bodies.
 pub(super) fn publish(bodies: &[&str]) -> Request {
     let mut records = Vec::new();
     for body in bodies {
-        let message =
-            Message { exchange: b"", routing_key: b"q", body: body.as_bytes(), ..Message::default() };
+        let message = Message {
+            exchange: b"",
+            routing_key: b"q",
+            header: &[0; 14],
+            body: body.as_bytes(),
+            ..Message::default()
+        };
         message.put(&mut records);
     }
     Request::Publish { batch: Batch::check(Bytes::from(records)).unwrap(), letters: false }
