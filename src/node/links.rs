@@ -1,6 +1,6 @@
 //! What the tasks send each other.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -81,9 +81,16 @@ pub(crate) struct DeadLetterTicket {
     pub(crate) seq: u64,
     /// Targets that have not answered.
     pub(crate) open: AtomicU32,
+    /// A target had no place for it, and has sent it on or dropped it.
+    pub(crate) is_let_go: AtomicBool,
 }
 
 impl DeadLetterTicket {
+    /// A letter for one target so far.
+    pub(crate) fn new(shard: Arc<Mailbox<ShardInput>>, queue: QueueId, seq: u64) -> Self {
+        Self { shard, queue, seq, open: AtomicU32::new(1), is_let_go: AtomicBool::new(false) }
+    }
+
     /// One of the open targets stands for so many, at least one.
     pub(crate) fn spread(&self, targets: usize) {
         let more = u32::try_from(targets.saturating_sub(1)).unwrap_or(u32::MAX);

@@ -2,14 +2,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::sync::oneshot::Receiver;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::broker::ids::QueueId;
-use crate::broker::queue::{ConsumerId, Counts, GetReply};
-use crate::node::cluster::forward::Reply;
+use crate::broker::queue::{Command, ConsumerId, ConsumerSpec, Counts, GetReply, SeqRange};
+use crate::node::cluster::forward::{Consumer, Reply, Settle};
 use crate::node::links::{NotConsuming, NotDeleted};
 
 /// A question, until it is answered and the answer is taken.
@@ -94,5 +95,30 @@ fn look<T>(
         Ok(answer) => Poll::Ready(Some(reply(answer))),
         Err(TryRecvError::Empty) => Poll::Pending,
         Err(TryRecvError::Closed) => Poll::Ready(None),
+    }
+}
+
+/// A settlement as a queue is told.
+pub(super) fn settlement(consumer: ConsumerId, how: Settle, ranges: Vec<SeqRange>) -> Command {
+    match how {
+        Settle::Ack => Command::Ack(consumer, ranges),
+        Settle::Requeue => Command::Requeue(consumer, ranges),
+        Settle::Fail => Command::Fail(consumer, ranges),
+        Settle::Reject => Command::Reject(consumer, ranges),
+    }
+}
+
+/// A consumer as a queue is told of it.
+pub(super) fn spec(consumer: &Consumer) -> ConsumerSpec {
+    ConsumerSpec {
+        id: consumer.id,
+        no_ack: consumer.no_ack,
+        exclusive: consumer.exclusive,
+        prefetch: consumer.prefetch,
+        priority: consumer.priority,
+        window_bytes: consumer.window_bytes,
+        shared: Arc::default(),
+        is_back: consumer.is_back,
+        was_served: consumer.was_served,
     }
 }

@@ -9,11 +9,13 @@
 //!
 //! - `one`: a single session
 //! - `publishes`, `asks`: what waits for the shard
+//! - `letters`: dead letters among it
 //! - `held`: what consumers have not settled
 //! - `table`: what a group remembers of sessions
 
 mod asks;
 mod held;
+mod letters;
 mod one;
 mod publishes;
 mod table;

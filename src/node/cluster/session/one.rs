@@ -2,23 +2,23 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
-use super::asks::{Ask, Question};
+use super::asks::{Ask, Question, settlement, spec};
 use super::held::Held;
+use super::letters::{self, Letters};
 use super::publishes::Publishes;
 use super::table::{Places, Remembered};
 use crate::broker::batch::Batch;
 use crate::broker::channel::outgoing::Confirm;
 use crate::broker::ids::{NodeId, QueueId};
-use crate::broker::queue::{Command, ConsumerId, ConsumerSpec, Delivery, GETTER, GetReply, SeqRange};
+use crate::broker::queue::{Command, ConsumerId, Delivery, GETTER, GetReply, SeqRange};
 use crate::node::cluster::forward::{
-    Answer, Answers, Consumer, Forward, Item, Owner, Reply, Request, SessionId, Settle,
+    Answer, Answers, Forward, Item, Owner, Reply, Request, SessionId, Settle,
 };
-use crate::node::links::{ClientInput, ClientLink, DeadLetterTicket, ShardInput, Waiter};
+use crate::node::links::{ClientInput, ClientLink, ShardInput, Waiter};
 use crate::node::mailbox::Mailbox;
 
 type Each<'a> = &'a mut dyn FnMut(ShardInput);
@@ -46,8 +46,7 @@ pub(super) struct Session {
     pub(super) has_more: bool,
     /// What the shard takes for a client.
     link: Arc<ClientLink>,
-    /// Where dead letters are told of that have arrived.
-    letters: Arc<Mailbox<ShardInput>>,
+    letters: Letters,
     publishes: Publishes,
     asks: Vec<Ask>,
     /// Items that are safe with what will be logged next.
@@ -119,7 +118,7 @@ impl Session {
             waiting: VecDeque::new(),
             has_more: false,
             link,
-            letters: Arc::new(Mailbox::new(usize::MAX)),
+            letters: Letters::new(),
             publishes: Publishes::default(),
             asks: Vec::new(),
             unlogged: Vec::new(),
@@ -152,6 +151,7 @@ impl Session {
         self.refused = known.refused;
         self.marked_refusals = self.refused.clone();
         self.publishes.forget();
+        self.letters.forget();
         self.unlogged.clear();
         self.logged.clear();
         self.needs_mark = false;
@@ -239,7 +239,7 @@ impl Session {
         }
         for (number, item) in (forward.first..).zip(forward.items) {
             if number <= self.number {
-                self.repeat(number, &item.request);
+                self.repeat(number, &item, each);
             } else {
                 self.number = number;
                 self.apply(number, item, each);
@@ -259,14 +259,38 @@ impl Session {
     }
 
     /// This number was carried out before: if its fate is known by now, it is told again.
-    fn repeat(&mut self, number: u64, request: &Request) {
-        let waits = !matches!(request, Request::Nothing) && self.is_waited_for(number);
-        if !waits {
-            if let Some(places) = self.refused.get(&number) {
-                self.out.push(Answer::Refused(number, places.clone()));
-            }
-            self.done.push(number);
+    fn repeat(&mut self, number: u64, item: &Item, each: Each<'_>) {
+        let waits = !matches!(item.request, Request::Nothing) && self.is_waited_for(number);
+        if waits {
+            return;
         }
+        if let Request::Publish { batch, letters: true } = &item.request {
+            let places: Vec<_> = self.refused.remove(&number).into_iter().flatten().collect();
+            if !places.is_empty() {
+                return self.send_again(number, item.queue, batch, &places, each);
+            }
+        } else if let Some(places) = self.refused.get(&number) {
+            self.out.push(Answer::Refused(number, places.clone()));
+        }
+        self.done.push(number);
+    }
+
+    /// Letters that an owner before had no place for, and of which nobody knows how far they came.
+    fn send_again(
+        &mut self,
+        number: u64,
+        queue: QueueId,
+        batch: &Batch,
+        places: &[(u32, u32)],
+        each: Each<'_>,
+    ) {
+        let places: Vec<_> =
+            places.iter().flat_map(|(first, count)| *first..first.saturating_add(*count)).collect();
+        let batch = letters::part(batch, &places);
+        let first = self.publishes.begin(number, batch.count);
+        let waiter = self.letters.begin(number, queue, first, places.into_iter());
+        self.needs_mark = true;
+        each(ShardInput::Publish(queue, batch, waiter));
     }
 
     fn is_waited_for(&self, number: u64) -> bool {
@@ -362,16 +386,10 @@ impl Session {
             return;
         }
         let count = u64::from(batch.count);
+        self.needs_mark = true;
         let waiter = if letters {
-            let ticket = |seq| DeadLetterTicket {
-                shard: Arc::clone(&self.letters),
-                queue,
-                seq,
-                open: AtomicU32::new(1),
-            };
-            Waiter::DeadLetters((first..first + count).map(|seq| Some(Arc::new(ticket(seq)))).collect())
+            self.letters.begin(number, queue, first, 0..batch.count)
         } else {
-            self.needs_mark = true;
             let confirm = Confirm { channel: 0, epoch: 0, ranges: vec![(first, count)] };
             Waiter::Publisher(Arc::clone(&self.link), confirm)
         };
@@ -422,11 +440,17 @@ impl Session {
         }
         let open = self.publishes.refused().map(|(number, places)| (number, places.clone()));
         let all = open.chain(self.refused.iter().map(|(number, places)| (*number, places.clone())));
-        let refused: BTreeMap<_, _> =
-            all.filter(|(number, places)| self.marked_refusals.get(number) != Some(places)).collect();
+        // What is open is told last: it holds in the place of what was known before.
+        let all = all.chain(self.letters.let_go());
+        let refused: BTreeMap<_, _> = all.filter(|(number, places)| self.is_news(*number, places)).collect();
         self.marked_refusals.extend(refused.clone());
         let row = Remembered { session: self.id, number: self.number, answered: self.answered, refused };
         row.encode(self.node, marks);
+    }
+
+    /// Whether the group does not know yet that these are the places that were refused.
+    fn is_news(&self, number: u64, places: &Places) -> bool {
+        self.marked_refusals.get(&number).map_or(!places.is_empty(), |marked| marked != places)
     }
 
     /// What was taken since the last time is safe with this index.
@@ -490,13 +514,19 @@ impl Session {
         }
         self.heard = heard;
         let mut arrived = Vec::new();
-        self.letters.take(&mut arrived);
+        self.letters.mailbox.take(&mut arrived);
         for input in arrived {
             if let ShardInput::Command(_, Command::DeadLettered(message)) = input {
                 self.publishes.told(message, 1, true);
             }
         }
         for (number, places) in self.publishes.take_finished() {
+            let was_let_go = self.marked_refusals.get(&number).is_some_and(|places| !places.is_empty());
+            if self.letters.end(number) && was_let_go {
+                // They came on from here: nobody has to send them again.
+                self.refused.insert(number, Vec::new());
+                self.needs_mark = true;
+            }
             if !places.is_empty() {
                 self.out.push(Answer::Refused(number, places.clone()));
                 self.refused.insert(number, places);
@@ -544,7 +574,7 @@ impl Session {
 
     pub(super) fn wants_round(&mut self) -> bool {
         !self.link.mailbox.is_empty()
-            || !self.letters.is_empty()
+            || !self.letters.mailbox.is_empty()
             || !self.out.is_empty()
             || self.has_more
             || self.asks.iter_mut().chain(&mut self.stray).any(Ask::is_answered)
@@ -553,34 +583,11 @@ impl Session {
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut is_ready = self.link.mailbox.poll_filled(cx).is_ready() | self.has_more;
-        is_ready |= self.letters.poll_filled(cx).is_ready();
+        is_ready |= self.letters.mailbox.poll_filled(cx).is_ready();
         for ask in self.asks.iter_mut().chain(&mut self.stray) {
             is_ready |= ask.poll(cx).is_ready();
         }
         is_ready |= self.closing.as_mut().is_some_and(|closing| closing.poll(cx).is_ready());
         if is_ready { Poll::Ready(()) } else { Poll::Pending }
-    }
-}
-
-fn settlement(consumer: ConsumerId, how: Settle, ranges: Vec<SeqRange>) -> Command {
-    match how {
-        Settle::Ack => Command::Ack(consumer, ranges),
-        Settle::Requeue => Command::Requeue(consumer, ranges),
-        Settle::Fail => Command::Fail(consumer, ranges),
-        Settle::Reject => Command::Reject(consumer, ranges),
-    }
-}
-
-fn spec(consumer: &Consumer) -> ConsumerSpec {
-    ConsumerSpec {
-        id: consumer.id,
-        no_ack: consumer.no_ack,
-        exclusive: consumer.exclusive,
-        prefetch: consumer.prefetch,
-        priority: consumer.priority,
-        window_bytes: consumer.window_bytes,
-        shared: Arc::default(),
-        is_back: consumer.is_back,
-        was_served: consumer.was_served,
     }
 }

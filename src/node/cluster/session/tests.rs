@@ -2,13 +2,16 @@
 
 use bytes::Bytes;
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use super::one::TAKEN_BYTES_MAX;
 use super::{SessionTable, Sessions};
-use crate::broker::batch::{Batch, Message};
+use crate::broker::batch::{self, Batch, Message};
 use crate::broker::ids::QueueId;
 use crate::broker::queue::{Delivery, Entry};
 use crate::node::cluster::forward::{Answer, Consumer, Forward, Item, Owner, Request, Settle};
-use crate::node::links::{ClientInput, ShardInput, Waiter};
+use crate::node::links::{ClientInput, DeadLetterTicket, ShardInput, Waiter};
 
 fn publish() -> Request {
     let mut records = Vec::new();
@@ -187,4 +190,83 @@ fn what_a_consumer_does_not_hold_has_come_back_already() {
 fn a_node_does_not_take_from_others_what_a_consumer_no_longer_holds() {
     assert_eq!(settled(Owner::Node(1), Settle::Ack, 2, 4), ["Ack(1, [(2, 2)])"]);
     assert_eq!(settled(Owner::Node(1), Settle::Ack, 7, 1), [""; 0]);
+}
+
+fn letters(bodies: &[&[u8]]) -> Request {
+    let mut records = Vec::new();
+    for body in bodies {
+        Message { body, persistent: true, ..Message::default() }.put(&mut records);
+    }
+    let count = u32::try_from(bodies.len()).unwrap();
+    Request::Publish { batch: Batch::of(records, count, count), letters: true }
+}
+
+fn bodies(batch: &Batch) -> Vec<Vec<u8>> {
+    let (mut bodies, mut records) = (Vec::new(), &batch.records[..]);
+    while let Some((message, length)) = batch::read(records) {
+        bodies.push(message.body.to_vec());
+        records = &records[length..];
+    }
+    bodies
+}
+
+/// The only publish of letters that is handed over.
+fn taken_letters(sessions: &mut Sessions) -> (Batch, Vec<Arc<DeadLetterTicket>>) {
+    let mut inputs = take(sessions);
+    assert_eq!(inputs.len(), 1);
+    let Some(ShardInput::Publish(_, batch, Waiter::DeadLetters(tickets))) = inputs.pop() else { panic!() };
+    (batch, tickets.into_iter().flatten().collect())
+}
+
+/// A new leader that knows what these marks say.
+fn next(marks: &[Vec<u8>]) -> Sessions {
+    let mut table = SessionTable::default();
+    marks.iter().for_each(|mark| table.apply(mark).unwrap());
+    Sessions::new(Owner::Group(1), SessionTable::decode(&table.encode()).unwrap())
+}
+
+#[test]
+fn letters_that_a_queue_has_are_not_taken_in_again_by_the_next_leader() {
+    let mut first = Sessions::new(Owner::Group(1), SessionTable::default());
+    let asked = || vec![letters(&[b"a", b"b"])];
+    first.forward(forward(1, 1, 1, asked()));
+    let (_, tickets) = taken_letters(&mut first);
+    let marks = first.marks().unwrap();
+    assert!(answers(&mut first, 9).is_empty(), "they are not safe yet");
+    drop(tickets);
+    let mut next = next(&[marks]);
+    next.forward(forward(2, 1, 1, asked()));
+    assert!(take(&mut next).is_empty());
+    assert!(matches!(answers(&mut next, 0)[..], [Answer::Done(1, 1)]));
+}
+
+#[test]
+fn letters_for_which_there_was_no_place_are_sent_on_again_and_no_others() {
+    let mut first = Sessions::new(Owner::Group(1), SessionTable::default());
+    let asked = || vec![letters(&[b"a", b"b", b"c", b"d"])];
+    first.forward(forward(1, 1, 1, asked()));
+    let (_, tickets) = taken_letters(&mut first);
+    for ticket in [&tickets[1], &tickets[3]] {
+        ticket.is_let_go.store(true, Ordering::Release);
+    }
+    let first_marks = first.marks().unwrap();
+    let mut second = next(std::slice::from_ref(&first_marks));
+    second.forward(forward(2, 1, 1, asked()));
+    let (batch, tickets) = taken_letters(&mut second);
+    assert_eq!(bodies(&batch), [b"b", b"d"]);
+    assert_eq!((batch.count, batch.persistent), (2, 2));
+    // The queue has room for one of them by now.
+    tickets[1].is_let_go.store(true, Ordering::Release);
+    let second_marks = second.marks().unwrap();
+    let mut third = next(&[first_marks.clone(), second_marks.clone()]);
+    third.forward(forward(3, 1, 1, asked()));
+    let (batch, tickets) = taken_letters(&mut third);
+    assert_eq!(bodies(&batch), [b"d"]);
+    tickets.iter().for_each(|ticket| ticket.done());
+    let third_marks = third.marks().unwrap();
+    assert!(matches!(answers(&mut third, 0)[..], [Answer::Done(1, 1)]));
+    let mut last = next(&[first_marks, second_marks, third_marks]);
+    last.forward(forward(4, 1, 1, asked()));
+    assert!(take(&mut last).is_empty());
+    assert!(matches!(answers(&mut last, 0)[..], [Answer::Done(1, 1)]));
 }

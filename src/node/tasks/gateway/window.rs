@@ -54,7 +54,7 @@ impl Kept {
 
     /// Whether an owner remembers for ever that it took place, so that it keeps its number when it is asked again.
     fn is_remembered(&self) -> bool {
-        matches!(self.item.request, Request::Publish { letters: false, .. } | Request::Settle { .. })
+        matches!(self.item.request, Request::Publish { .. } | Request::Settle { .. })
     }
 
     /// Whether nobody waits any more for the answer to a question that only its asker has use for.

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use super::Shard;
 use crate::broker::batch::{self, Batch, Message};
@@ -96,8 +95,7 @@ impl Shard {
         if blocked_by.is_some_and(|target| !self.shared.takes_letters(target)) {
             return self.postpone(id, blocked_by, (seq, reason));
         }
-        let (shard, open) = (Arc::clone(&self.mailbox), AtomicU32::new(1));
-        let ticket = Arc::new(DeadLetterTicket { shard, queue: id, seq, open });
+        let ticket = Arc::new(DeadLetterTicket::new(Arc::clone(&self.mailbox), id, seq));
         let blocked_by = self.pass_on(id, reason, record, Some(ticket), true, now_ms);
         self.postpone(id, blocked_by, (seq, reason));
     }

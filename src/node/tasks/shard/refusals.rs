@@ -1,6 +1,7 @@
 //! Messages for which a full queue has no place: their publishers are told, their dead letters are sent.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -50,6 +51,7 @@ impl Shard {
     /// Sends refused messages to the dead-letter exchange, if the queue wants that. One that is a dead letter already
     /// is settled at its source when its next targets have it, or at once when there are none.
     fn let_go(&mut self, id: QueueId, refused: &[Refused], tickets: Vec<Ticket>, now_ms: u64) {
+        tickets.iter().flatten().for_each(|ticket| ticket.is_let_go.store(true, Ordering::Release));
         let mut tickets = tickets.into_iter();
         let slot = self.slots.get(&id);
         if slot.is_some_and(|slot| slot.entry.settings.overflow == Overflow::RejectPublishDlx) {

@@ -214,3 +214,22 @@ fn dead_letters_stay_where_they_are_when_too_many_wait_for_a_node() {
     single.round(0);
     assert!(single.shared.takes_letters(target) && sources.iter().all(|source| !source.is_empty()));
 }
+
+#[test]
+fn letters_keep_their_number_when_another_node_leads() {
+    let mut single = Single::new(Owner::Group(1), "");
+    single.lead(2, 1);
+    let (ticket, source) = letter(33);
+    single.ask(ShardInput::Stat(QUEUE, oneshot::channel().0));
+    single.ask(ShardInput::Publish(QUEUE, batch(0..1, true), Waiter::DeadLetters(vec![Some(ticket)])));
+    single.round(0);
+    single.forwards(2);
+    single.lead(3, 2);
+    single.round(0);
+    let forward = single.forwards(3).remove(0);
+    let at = forward.items.iter().position(|item| matches!(item.request, Request::Publish { .. })).unwrap();
+    assert_eq!(forward.first + at as u64, 2);
+    single.answer(&forward, vec![Answer::Done(2, 2)]);
+    single.round(0);
+    assert!(!source.is_empty());
+}

@@ -1,7 +1,6 @@
 //! What a gateway does with single inputs.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
@@ -115,9 +114,7 @@ pub(super) fn confirms(client: &ClientLink) -> Vec<(Vec<SeqRange>, bool)> {
 /// A ticket, and where its source would hear of it.
 pub(super) fn letter(seq: u64) -> (Arc<DeadLetterTicket>, Arc<Mailbox<ShardInput>>) {
     let shard = Arc::new(Mailbox::new(usize::MAX));
-    let ticket =
-        DeadLetterTicket { shard: Arc::clone(&shard), queue: QueueId(1), seq, open: AtomicU32::new(1) };
-    (Arc::new(ticket), shard)
+    (Arc::new(DeadLetterTicket::new(Arc::clone(&shard), QueueId(1), seq)), shard)
 }
 
 #[test]
