@@ -11,7 +11,7 @@ const PROBLEMS_MAX: usize = 12;
 
 /// Everything that is wrong with a history; nothing when all is well.
 pub(super) fn check(history: &History) -> Vec<String> {
-    let mut seen = Seen::default();
+    let mut seen = Seen { letters_to: history.letters_to.clone(), ..Seen::default() };
     for (at_us, fact) in &history.facts {
         seen.note(*at_us, fact);
     }
@@ -30,15 +30,18 @@ struct Seen {
     sent: BTreeMap<MessageId, Sent>,
     confirmed: BTreeMap<MessageId, u64>,
     refused: BTreeSet<MessageId>,
-    /// Which place a message was seen at, and which message at a place.
+    /// Which place a message was seen at where it was sent to, where else as a dead letter, and which message at a place.
     places: BTreeMap<MessageId, Place>,
+    letters: BTreeMap<MessageId, BTreeSet<Place>>,
+    letters_to: BTreeMap<QueueId, QueueId>,
+    given_away: BTreeSet<MessageId>,
     messages: BTreeMap<Place, MessageId>,
     acked: BTreeSet<Place>,
     gone: BTreeMap<Place, u64>,
     /// Places delivered as new.
     fresh: BTreeSet<Place>,
-    /// The last place that a consumer was given as new.
-    last: BTreeMap<(ConsumerId, QueueId), u64>,
+    /// The last place that a consumer was given as new, of each priority.
+    last: BTreeMap<(ConsumerId, QueueId, u64), u64>,
     purges: BTreeMap<QueueId, Vec<(u64, Option<u64>)>>,
     leaders: BTreeMap<(GroupId, u64), NodeId>,
     emitted: BTreeMap<GroupId, (u64, NodeId)>,
@@ -73,6 +76,7 @@ impl Seen {
             Fact::Delivered { message, place, consumer, emitted_us, redelivered } => {
                 self.delivered(emitted_us, message, place, consumer, redelivered);
             }
+            Fact::GivenAway(message) => drop(self.given_away.insert(message)),
             Fact::AckSent(place) => drop(self.acked.insert(place)),
             Fact::AckDone(place) => drop(self.gone.insert(place, at_us)),
             Fact::PurgeBegun(queue) => self.purges.entry(queue).or_default().push((at_us, None)),
@@ -112,11 +116,16 @@ impl Seen {
         redelivered: bool,
     ) {
         let queue = self.sent.get(&message).map(|sent| sent.queue);
-        self.claim(queue == Some(place.0), || {
-            format!("{message:?} came from {place:?} and went to {queue:?}")
-        });
-        let known = *self.places.entry(message).or_insert(place);
-        self.claim(known == place, || format!("{message:?} is there twice: at {known:?} and {place:?}"));
+        if queue != Some(place.0) && queue.and_then(|queue| self.letters_to.get(&queue)) == Some(&place.0) {
+            // A letter may come twice: whoever sent it may have died before it was told.
+            self.letters.entry(message).or_default().insert(place);
+        } else {
+            self.claim(queue == Some(place.0), || {
+                format!("{message:?} came from {place:?} and went to {queue:?}")
+            });
+            let known = *self.places.entry(message).or_insert(place);
+            self.claim(known == place, || format!("{message:?} is there twice: at {known:?} and {place:?}"));
+        }
         let before = *self.messages.entry(place).or_insert(message);
         self.claim(before == message, || format!("{place:?} was {before:?}, and then {message:?}"));
         if let Some(gone_us) = self.gone.get(&place).copied().filter(|gone_us| *gone_us < at_us) {
@@ -127,7 +136,7 @@ impl Seen {
         if !redelivered {
             let is_first = self.fresh.insert(place);
             self.claim(is_first, || format!("{message:?} at {place:?} was delivered as new twice"));
-            let last = self.last.insert((consumer, place.0), place.1);
+            let last = self.last.insert((consumer, place.0, priority_of(place)), place.1);
             self.claim(last.is_none_or(|last| last < place.1), || {
                 format!("consumer {consumer} was given {place:?} as new behind {last:?}")
             });
@@ -149,9 +158,12 @@ impl Seen {
     fn nothing_confirmed_is_lost(&mut self) {
         let mut lost = Vec::new();
         for (message, confirmed_us) in &self.confirmed {
-            let is_acked = self.places.get(message).is_some_and(|place| self.acked.contains(place));
-            let Some(sent) = self.sent.get(message).filter(|_| !is_acked) else { continue };
-            let purges = self.purges.get(&sent.queue).into_iter().flatten();
+            let mut places =
+                self.places.get(message).into_iter().chain(self.letters.get(message).into_iter().flatten());
+            let is_gone = self.given_away.contains(message) || places.any(|place| self.acked.contains(place));
+            let Some(sent) = self.sent.get(message).filter(|_| !is_gone) else { continue };
+            let queues = std::iter::once(&sent.queue).chain(self.letters_to.get(&sent.queue));
+            let purges = queues.filter_map(|queue| self.purges.get(queue)).flatten();
             let is_purged =
                 purges.clone().any(|(_, done_us)| done_us.is_none_or(|done_us| sent.at_us < done_us));
             if !is_purged {
@@ -169,10 +181,11 @@ impl Seen {
 
     /// What a publisher sends over one connection stands in its queue in that order.
     fn order_is_kept(&mut self) {
-        let mut ways: BTreeMap<(u32, u64, QueueId), Way> = BTreeMap::new();
+        let mut ways: BTreeMap<(u32, u64, QueueId, u64), Way> = BTreeMap::new();
         for (message, place) in &self.places {
             let Some(sent) = self.sent.get(message) else { continue };
-            let way = ways.entry((message.publisher, sent.connection, place.0)).or_default();
+            let way = ways.entry((message.publisher, sent.connection, place.0, priority_of(*place)));
+            let way = way.or_default();
             way.push((sent.turn, place.1, *message));
         }
         for way in ways.values_mut() {
@@ -185,4 +198,9 @@ impl Seen {
             }
         }
     }
+}
+
+/// What tells the priorities of a queue apart.
+fn priority_of(place: Place) -> u64 {
+    place.1 >> 56
 }

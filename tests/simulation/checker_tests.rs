@@ -5,6 +5,7 @@ use super::history::{Fact, History, MessageId};
 use crate::broker::ids::QueueId;
 
 const QUEUE: QueueId = QueueId(1);
+const LETTERS: QueueId = QueueId(2);
 
 fn message(number: u32) -> MessageId {
     MessageId { publisher: 1, number, attempt: 0 }
@@ -26,7 +27,8 @@ fn delivered(number: u32, seq: u64, redelivered: bool) -> Fact {
 
 fn problems(facts: impl IntoIterator<Item = Fact>) -> String {
     let facts = facts.into_iter().enumerate().map(|(at, fact)| (at as u64, fact)).collect();
-    check(&History { facts }).join("; ")
+    let letters_to = [(QUEUE, LETTERS)].into();
+    check(&History { facts, letters_to }).join("; ")
 }
 
 #[track_caller]
@@ -117,4 +119,32 @@ fn contradictions_and_leftovers_are_seen() {
     is_seen([sent(1), Fact::Refused(message(1)), Fact::Confirmed(message(1))], "refused and confirmed");
     is_seen([sent(1), Fact::Confirmed(message(1)), Fact::Refused(message(1))], "confirmed and refused");
     is_seen([Fact::Left { queue: QUEUE, ready: 1, unacked: 0 }], "still counts 1 ready");
+}
+
+#[test]
+fn a_dead_letter_is_not_lost_as_long_as_somebody_gets_it() {
+    let Fact::Delivered { message: id, consumer, emitted_us, .. } = delivered(1, 1, false) else { panic!() };
+    let letter = |queue, seq| Fact::Delivered {
+        message: id,
+        place: (queue, seq),
+        consumer,
+        emitted_us,
+        redelivered: false,
+    };
+    let begin = [sent(1), Fact::Confirmed(message(1)), letter(LETTERS, 7), letter(LETTERS, 8)];
+    is_seen(begin.clone(), "is lost");
+    assert_eq!(problems(begin.into_iter().chain([Fact::AckSent((LETTERS, 8))])), "");
+    is_seen([sent(1), letter(QueueId(3), 1)], "went to");
+}
+
+#[test]
+fn what_was_given_to_a_consumer_that_need_not_acknowledge_may_be_gone() {
+    assert_eq!(problems([sent(1), Fact::Confirmed(message(1)), Fact::GivenAway(message(1))]), "");
+}
+
+#[test]
+fn order_is_that_of_each_priority() {
+    let urgent = 3 << 56;
+    let facts = [sent(1), sent(2), delivered(1, urgent | 1, false), delivered(2, 1, false)];
+    assert_eq!(problems(facts), "");
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::clients::{Broker, Client, Connection, Outside, Settlements, Standing, note_delivery};
+use super::history::Fact;
 use super::random::Random;
 use super::world::World;
 use crate::broker::ids::QueueId;
@@ -15,9 +16,11 @@ use crate::node::links::{ClientInput, NotConsuming, ShardInput};
 pub(super) struct Consumer {
     queue: QueueId,
     prefetch: u16,
+    no_ack: bool,
     pause_us: u64,
     /// Of a thousand: how often it gives back, fails, and dies.
     requeues: u64,
+    rejects: u64,
     dies: u64,
     attached: Option<Attached>,
     held: VecDeque<u64>,
@@ -38,7 +41,9 @@ impl Consumer {
         Self {
             queue,
             prefetch: u16::try_from(random.skewed(1, 100)).unwrap(),
+            no_ack: random.per_mille(200),
             pause_us: random.skewed(2_000, 500_000),
+            rejects: random.below(60),
             requeues: random.below(150),
             dies: random.below(10),
             attached: None,
@@ -54,7 +59,7 @@ impl Consumer {
         let id = connection.shared.next_id();
         let spec = ConsumerSpec {
             id,
-            no_ack: false,
+            no_ack: self.no_ack,
             exclusive: false,
             prefetch: self.prefetch,
             priority: 0,
@@ -115,7 +120,14 @@ impl Consumer {
             let emitted_us = attached.and_then(|attached| outside.left_at_us(attached.id, entry.seq));
             let given = (consumer, emitted_us.unwrap_or(now_us));
             note_delivery(now_us, outside, (self.queue, entry.seq), record, given, entry.redelivered);
-            self.held.push_back(entry.seq);
+            if self.no_ack {
+                // It was gone before it left its owner.
+                let place = (self.queue, entry.seq);
+                outside.history.note(now_us, Fact::AckSent(place));
+                outside.history.note(now_us, Fact::AckDone(place));
+            } else {
+                self.held.push_back(entry.seq);
+            }
         }
     }
 
@@ -133,6 +145,12 @@ impl Consumer {
                 } else {
                     Command::Fail(attached.id, back)
                 };
+                attached.connection.ask(world, self.queue, ShardInput::Command(self.queue, command));
+                continue;
+            }
+            let has_letters = outside.history.letters_to.contains_key(&self.queue);
+            if has_letters && !outside.is_over && self.random.per_mille(self.rejects) {
+                let command = Command::Reject(attached.id, vec![(seq, 1)]);
                 attached.connection.ask(world, self.queue, ShardInput::Command(self.queue, command));
                 continue;
             }
@@ -171,7 +189,7 @@ impl Consumer {
         }
         let (queue, id) = (self.queue, attached.id);
         world.note(|| format!("consumer {id} has ended, and gives back {held:?}"));
-        if !held.is_empty() {
+        if !held.is_empty() && !self.no_ack {
             let back = ShardInput::Command(queue, Command::Requeue(id, held));
             attached.connection.ask(world, queue, back);
         }

@@ -1,5 +1,6 @@
 //! What was seen from outside, in the order in which it happened.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::broker::ids::{GroupId, NodeId, QueueId};
@@ -59,6 +60,8 @@ pub(super) enum Fact {
         emitted_us: u64,
         redelivered: bool,
     },
+    /// Its owner gave it to a consumer that need not acknowledge: it may be gone from now on.
+    GivenAway(MessageId),
     /// It was acknowledged: it may be gone from now on.
     AckSent(Place),
     /// The acknowledgement is safe: it is gone.
@@ -88,6 +91,8 @@ pub(super) enum Fact {
 
 #[derive(Debug, Default)]
 pub(super) struct History {
+    /// Where dead letters of a queue go.
+    pub(super) letters_to: BTreeMap<QueueId, QueueId>,
     pub(super) facts: Vec<(u64, Fact)>,
 }
 

@@ -85,11 +85,13 @@ impl Publisher {
         for message in &messages {
             let mut body = message.body().to_vec();
             body.resize(MessageId::BYTES + self.random.index(usize::try_from(self.body_max).unwrap()), 0xaa);
+            let priority = self.random.below(5) as u8;
             let message = Message {
                 exchange: b"",
                 routing_key: b"q",
-                header: &HEADER,
+                header: &header_of(priority),
                 body: &body,
+                priority,
                 ..Message::default()
             };
             Message { enqueued_ms: now_ms, persistent: true, ..message }.put(&mut records);
@@ -128,8 +130,10 @@ impl Publisher {
     }
 }
 
-/// A content header payload: class 60, weight 0, body size (not looked at here), no properties but delivery mode 2.
-const HEADER: [u8; 15] = [0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 2];
+/// A content header payload: class 60, weight 0, body size (not looked at here), delivery mode 2, a priority.
+fn header_of(priority: u8) -> [u8; 16] {
+    [0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x18, 0, 2, priority]
+}
 
 fn next_attempt(message: MessageId) -> MessageId {
     MessageId { attempt: message.attempt + 1, ..message }

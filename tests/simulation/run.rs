@@ -1,5 +1,7 @@
 //! One run: clients at work while faults strike, then peace until everything is answered and drained, then the check.
 
+use std::collections::BTreeMap;
+
 use tokio::sync::oneshot;
 
 use super::checker::check;
@@ -80,9 +82,12 @@ pub(super) fn run<M: Broker>(
     mut world: World<M>,
     crowd: &Crowd,
     queues: Vec<QueueId>,
+    letters_to: BTreeMap<QueueId, QueueId>,
     watch: &mut dyn FnMut(&mut World<M>, &mut Outside, Happened),
 ) -> Outcome {
     let random = world.random.fork();
+    let mut outside = Outside::new(queues.clone());
+    outside.history.letters_to = letters_to;
     let mut clients: Vec<Box<dyn Client<M>>> = Vec::new();
     for number in 1..=crowd.publishers {
         clients.push(Box::new(Publisher::new(number, world.random.fork())));
@@ -103,7 +108,7 @@ pub(super) fn run<M: Broker>(
     world.plan(LOOK_US, LOOK);
     let mut run = Run {
         faults: Faults::new(world.random.fork()),
-        outside: Outside::new(queues),
+        outside,
         publishers: crowd.publishers as usize,
         chaos_us: crowd.chaos_us,
         end_us: crowd.chaos_us + PEACE_US,

@@ -6,7 +6,7 @@ use super::clients::Outside;
 use super::history::Fact;
 use super::random::Random;
 use super::run::{Crowd, Outcome, run};
-use super::stack_node::{Planted, Seen, Setup, StackNode, declarations};
+use super::stack_node::{Planted, QueueKind, Seen, Setup, StackNode, declarations};
 use super::world::{Happened, World};
 use crate::broker::ids::{GroupId, NodeId, Placement, QueueId};
 use crate::broker::queue::Digest;
@@ -37,7 +37,7 @@ fn simulate(seed: u64, planted: Planted) -> Outcome {
     let setup = Setup {
         groups: random.between(1, 3) as GroupId,
         voters: (1..=nodes).collect(),
-        queues: random.between(1, 4),
+        queues: kinds(&mut random),
         memory_bytes: random.skewed(16 << 10, 1 << 20),
         lag_bytes_max: random.skewed(2_000, 1 << 20),
         planted,
@@ -45,10 +45,12 @@ fn simulate(seed: u64, planted: Planted) -> Outcome {
     let groups = setup.groups;
     let crowd = Crowd::new(&mut random);
     let placement = Placement { node: 1, shards: 1, groups };
-    let queues = declarations(placement, setup.queues).1.iter().map(|entry| entry.id).collect();
+    let queues: Vec<_> = declarations(placement, &setup.queues).1.iter().map(|entry| entry.id).collect();
+    let has_letters = setup.queues.iter().zip(&queues).filter(|(kind, _)| kind.ttl_ms.is_some());
+    let letters_to = has_letters.map(|(_, queue)| (*queue, queues[0])).collect();
     let world = World::<StackNode>::new(setup, random.next(), folder.path(), nodes);
     let mut digests = Digests::default();
-    run(world, &crowd, queues, &mut |world, outside, happened| {
+    run(world, &crowd, queues, letters_to, &mut |world, outside, happened| {
         if let Happened::Round(node) = happened {
             look(world, outside, node);
             give_orders(world, &mut random, node, groups, outside.is_over);
@@ -60,12 +62,25 @@ fn simulate(seed: u64, planted: Planted) -> Outcome {
     })
 }
 
+/// From one to four queues.
+fn kinds(random: &mut Random) -> Vec<QueueKind> {
+    let number = random.between(1, 4);
+    let mut kinds = vec![QueueKind::default(); number as usize];
+    for (at, kind) in kinds.iter_mut().enumerate() {
+        kind.max_priority = random.per_mille(250).then(|| random.between(1, 9) as u8);
+        let ttl_ms = random.skewed(50, 8_000) as u32;
+        kind.ttl_ms = (at > 0 && random.per_mille(250)).then_some(ttl_ms);
+    }
+    kinds
+}
+
 fn look(world: &mut World<StackNode>, outside: &mut Outside, node: NodeId) {
     let now_us = world.now_us;
     let Some(machine) = world.machine(node) else { return };
     for seen in std::mem::take(&mut machine.seen) {
         let fact = match seen {
             Seen::Leads(group, term) => Fact::Leads { group, term, node },
+            Seen::GivenAway(message) => Fact::GivenAway(message),
             Seen::Emitted(group, term, consumer, seq) => {
                 outside.emitted.entry((consumer, seq)).or_default().push_back(now_us);
                 Fact::Emitted { group, term, node }
@@ -174,4 +189,14 @@ fn is_caught(planted: Planted, seeds: u64) {
 #[test]
 fn a_disk_that_only_says_that_it_syncs_is_caught() {
     is_caught(Planted::SkippedSync, 300);
+}
+
+#[test]
+fn a_leader_that_forgets_what_it_was_asked_is_caught() {
+    is_caught(Planted::ForgottenSessions, 100);
+}
+
+#[test]
+fn a_leader_that_tells_what_is_not_committed_is_caught() {
+    is_caught(Planted::ToldEarly, 300);
 }

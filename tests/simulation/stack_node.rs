@@ -10,10 +10,12 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 use tokio::sync::oneshot;
 
 use super::clients::Broker;
-use super::history::Place as Message_;
+use super::clients::message_of;
+use super::history::{MessageId, Place as Message_};
 use super::random::Random;
 use super::world::{Machine, Place};
 use crate::broker::ids::{GroupId, Home, NODES_MAX, NodeId, Placement, QueueId};
+use crate::broker::policy::{PolicyScope, PolicySpec};
 use crate::broker::queue::{ConsumerId, Digest};
 use crate::broker::topology::{Command, QueueEntry, Topology};
 use crate::config::Config;
@@ -22,6 +24,7 @@ use crate::node::cluster::forward::{Answer, Owner};
 use crate::node::cluster::handle::{Cluster, Peers};
 use crate::node::cluster::inputs::{GatewayInput, GroupControl, GroupInput};
 use crate::node::cluster::peer::{LinkState, PeerMessage};
+use crate::node::cluster::session::GIVEN_AWAY;
 use crate::node::shared::Shared;
 use crate::node::tasks::cold::{CheckpointLink, ColdSteps, ColdThreads};
 use crate::node::tasks::gateway::Gateway;
@@ -32,11 +35,19 @@ use crate::replication::{GroupOptions, Stored, StoredBuilder, shard_of};
 use crate::storage::log::stepped::Steps;
 use crate::storage::{ColdStore, Log, LogHandle, LogOptions, StorageError, Synced};
 
+/// What a queue does beside keeping messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct QueueKind {
+    pub(super) max_priority: Option<u8>,
+    /// Its messages become dead letters then, and go to the first queue.
+    pub(super) ttl_ms: Option<u32>,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
     pub(super) groups: GroupId,
     pub(super) voters: Vec<NodeId>,
-    pub(super) queues: u64,
+    pub(super) queues: Vec<QueueKind>,
     pub(super) memory_bytes: u64,
     pub(super) lag_bytes_max: u64,
     pub(super) planted: Planted,
@@ -49,6 +60,10 @@ pub(super) enum Planted {
     Nothing,
     /// Disks say that they synced, and did not.
     SkippedSync,
+    /// Leaders do not know what sessions have asked before.
+    ForgottenSessions,
+    /// Leaders tell what is not committed.
+    ToldEarly,
 }
 
 /// What is seen from outside.
@@ -57,6 +72,8 @@ pub(super) enum Seen {
     Leads(GroupId, u64),
     /// A message was given out: the group, its leader's term, to whom.
     Emitted(GroupId, u64, ConsumerId, u64),
+    /// A message was settled since its consumer need not acknowledge it.
+    GivenAway(MessageId),
     /// For people.
     Note(String),
 }
@@ -118,7 +135,7 @@ impl Machine for StackNode {
         cluster.set_meta_index(1);
         let mut config = Config::load(None).unwrap();
         config.memory.messages_bytes = setup.memory_bytes;
-        let (topology, queues) = declarations(placement, setup.queues);
+        let (topology, queues) = declarations(placement, &setup.queues);
         let clock = place.clock.of_node();
         let shared = Arc::new(Shared::new(config, clock, topology, placement, Some(Arc::clone(&cluster))));
         shared.number_as(node, place.run);
@@ -143,7 +160,10 @@ impl Machine for StackNode {
                     lock(&failure).get_or_insert(error.to_string());
                 }),
             };
-            groups.push(GroupTask::new(start, clock.now_ms())?);
+            let mut group = GroupTask::new(start, clock.now_ms())?;
+            group.planted.forgets_sessions = setup.planted == Planted::ForgottenSessions;
+            group.planted.tells_early = setup.planted == Planted::ToldEarly;
+            groups.push(group);
         }
         let dispatch = Dispatch::default();
         dispatch.begin(&shared);
@@ -309,6 +329,11 @@ impl StackNode {
 
     /// What the groups said to this node's gateways, and what is on its way to others.
     fn look(&mut self) {
+        for delivery in GIVEN_AWAY.take() {
+            let starts = delivery.entries.iter().filter_map(|entry| usize::try_from(entry.offset).ok());
+            let records = starts.filter_map(|at| delivery.data.get(at..));
+            self.seen.extend(records.filter_map(|record| message_of(record).0).map(Seen::GivenAway));
+        }
         for (owner, mailbox) in &self.cluster.gateways {
             let Owner::Group(group) = owner else { continue };
             let mut told = Vec::new();
@@ -405,13 +430,29 @@ fn options(setup: &Setup, place: &Place, group: GroupId) -> GroupOptions {
 }
 
 /// Queues `q1`, `q2`, ..., all of them replicated.
-pub(super) fn declarations(placement: Placement, queues: u64) -> (Topology, Vec<Arc<QueueEntry>>) {
+pub(super) fn declarations(placement: Placement, queues: &[QueueKind]) -> (Topology, Vec<Arc<QueueEntry>>) {
     let mut topology = Topology::new(placement);
     topology.apply(Command::CreateVhost { name: "/".to_owned() }).unwrap();
+    let mut definition = FieldTable::default();
+    definition.insert("ha-mode".into(), AMQPValue::LongString("all".into()));
+    let spec = PolicySpec { pattern: "^q".to_owned(), definition, ..PolicySpec::default() };
+    let (vhost, name) = ("/".to_owned(), "all".to_owned());
+    topology.apply(Command::SetPolicy { vhost, scope: PolicyScope::User, name, spec }).unwrap();
     let mut entries = Vec::new();
-    for number in 1..=queues {
+    for (number, kind) in (1..).zip(queues) {
         let mut arguments = FieldTable::default();
-        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        // Those that are not replicated by their type are by the policy.
+        if kind.max_priority.is_none() {
+            arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        }
+        if let Some(max_priority) = kind.max_priority {
+            arguments.insert("x-max-priority".into(), AMQPValue::LongInt(max_priority.into()));
+        }
+        if let Some(ttl_ms) = kind.ttl_ms {
+            arguments.insert("x-message-ttl".into(), AMQPValue::LongUInt(ttl_ms));
+            arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
+            arguments.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString("q1".into()));
+        }
         let outcome = topology.apply(Command::DeclareQueue {
             vhost: "/".to_owned(),
             name: format!("q{number}"),

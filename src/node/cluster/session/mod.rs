@@ -28,6 +28,8 @@ use std::task::{Context, Poll};
 use super::forward::{Answer, Answers, Forward, Owner};
 use crate::broker::ids::NodeId;
 use crate::node::links::ShardInput;
+#[cfg(test)]
+pub(crate) use one::GIVEN_AWAY;
 use one::Session;
 pub(crate) use table::SessionTable;
 

@@ -27,6 +27,12 @@ type Each<'a> = &'a mut dyn FnMut(ShardInput);
 /// message to the other members.
 pub(super) const TAKEN_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+#[cfg(test)]
+thread_local! {
+    /// What consumers were given that need not acknowledge: it is gone, whether it arrives or not.
+    pub(crate) static GIVEN_AWAY: std::cell::RefCell<Vec<Delivery>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
 /// One session.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -539,6 +545,10 @@ impl Session {
         let Some((queue, no_ack)) = self.consumers.get(&delivery.consumer) else { return };
         if !no_ack {
             self.held.add(*queue, delivery.consumer, delivery.entries.iter().map(|entry| entry.seq));
+        }
+        #[cfg(test)]
+        if *no_ack {
+            GIVEN_AWAY.with_borrow_mut(|given| given.push(delivery.clone()));
         }
         if self.closing.is_none() {
             self.out.push(Answer::Deliver(delivery));

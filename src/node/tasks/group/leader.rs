@@ -84,6 +84,12 @@ impl Leader {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn with_planted(mut self, planted: super::Planted) -> Self {
+        self.held.tells_early = planted.tells_early;
+        self
+    }
+
     /// A session asks.
     pub(super) fn forward(&mut self, forward: Forward) {
         self.sessions.forward(forward);

@@ -100,6 +100,18 @@ pub(crate) struct GroupTask {
     out: Vec<Told>,
     inputs: Vec<GroupInput>,
     now_ms: u64,
+    #[cfg(test)]
+    pub(crate) planted: Planted,
+}
+
+/// Faults that a simulation must find.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Planted {
+    /// A lead begins without what is known of sessions.
+    pub(crate) forgets_sessions: bool,
+    /// What is not committed is told.
+    pub(crate) tells_early: bool,
 }
 
 /// What the task has of the queues.
@@ -176,6 +188,8 @@ impl GroupTask {
             out: Vec::new(),
             inputs: Vec::new(),
             now_ms,
+            #[cfg(test)]
+            planted: Planted::default(),
         })
     }
 

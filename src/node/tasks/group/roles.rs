@@ -40,9 +40,13 @@ impl GroupTask {
     fn begin_lead(&mut self, term: u64) {
         let Stage::Replica(replica) = std::mem::replace(&mut self.stage, Stage::Reads) else { return };
         let taken_over = replica.take_over(&self.entries, self.now_ms);
+        #[cfg(test)]
+        let taken_over = self.with_planted(taken_over);
         let others: Vec<_> = self.reachable().collect();
         let attaching = Attaching::new(others.iter().copied().chain([self.node]).collect(), self.now_ms);
         let leader = Leader::new(Arc::clone(&self.shared), self.number, term, taken_over, attaching);
+        #[cfg(test)]
+        let leader = leader.with_planted(self.planted);
         self.stage = Stage::Leader(Box::new(leader));
         self.checkpoints.are_over();
         tracing::info!(group = self.number, term, queues = self.entries.len(), "leads");
@@ -52,6 +56,14 @@ impl GroupTask {
 
     fn reachable(&self) -> impl Iterator<Item = NodeId> {
         (1..NODES_MAX).filter(|node| *node != self.node && self.cluster.peers.is_up(*node))
+    }
+
+    #[cfg(test)]
+    fn with_planted(&self, mut taken_over: super::replica::TakenOver) -> super::replica::TakenOver {
+        if self.planted.forgets_sessions {
+            taken_over.row.table = crate::node::cluster::session::SessionTable::default();
+        }
+        taken_over
     }
 
     /// What was not committed may come to nothing: the replica begins again from what is certain.
