@@ -6,6 +6,7 @@
 //! - `kills`: processes that end, or stand still; on loopback addresses
 //! - `disks`: disks that are lost, or full; `small_disk`: one that can be filled, left out where nothing can be mounted
 //! - `cuts`: cables that are cut, or slow; left out, with a note, where network namespaces cannot be made
+//! - `letters`: dead letters for other nodes
 //! - `declares`: queues declared through one node and used through another; `minority`: nodes that are no majority
 //!
 //! `WARREN_CLUSTER_ROUNDS` says how often each list of faults is gone through; once when it is not set. When it is, a node also
@@ -21,6 +22,7 @@ mod cuts;
 mod declares;
 mod disks;
 mod kills;
+mod letters;
 mod load;
 mod minority;
 mod network;
