@@ -132,6 +132,7 @@ mod tests {
             commit: 9,
             queues: 4,
             members: vec![member(1, true, true, 0), member(2, true, true, 0), member(3, false, false, 12)],
+            members_version: 5,
         };
         ClusterStatus {
             cluster: "00000000000000aa".to_owned(),

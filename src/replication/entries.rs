@@ -135,6 +135,15 @@ impl Entries {
         self.changes.get(&index)
     }
 
+    /// The last change of the members; 0 when there is none.
+    pub(super) fn last_change(&self) -> u64 {
+        self.changes.last_key_value().map_or(0, |(index, _)| *index)
+    }
+
+    pub(super) fn log(&self) -> Arc<dyn ReadableLog> {
+        Arc::clone(&self.log)
+    }
+
     pub(super) fn kind(&self, index: u64) -> Kind {
         if self.changes.contains_key(&index) { Kind::Members } else { Kind::Normal }
     }

@@ -54,6 +54,10 @@ pub struct Group {
     pub(super) holds: bool,
     pub(super) copies: Copies,
     pub(super) target: Option<Target>,
+    /// Nodes that may take themselves for members.
+    pub(super) outsiders: BTreeSet<NodeId>,
+    /// This node is no member any more.
+    pub(super) is_dismissed: bool,
     /// Nodes whose process is gone.
     pub(super) dead: BTreeSet<NodeId>,
     pub(super) campaign_at_ms: Option<u64>,
@@ -102,6 +106,8 @@ pub enum Refused {
     Transferring,
     /// It is no voter, or there is no such entry.
     NoSuch,
+    /// It was planned from members that are not those of the group any more, or another change is under way.
+    Outdated,
 }
 
 /// Where the group's state is in the log.
@@ -207,6 +213,8 @@ impl Group {
             holds: false,
             copies: Copies::default(),
             target: None,
+            outsiders: BTreeSet::new(),
+            is_dismissed: false,
             dead: BTreeSet::new(),
             campaign_at_ms: None,
             stalled: false,

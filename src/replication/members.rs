@@ -8,8 +8,10 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use raft::eraftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState};
 use raft::{Progress, ProgressState};
+use serde::{Deserialize, Serialize};
 
 use super::group::{Group, Refused};
+use super::record::Membership;
 use crate::broker::ids::NodeId;
 
 /// A learner is far enough to vote when it lacks less than this.
@@ -24,6 +26,34 @@ pub struct Members {
     pub learners: Vec<NodeId>,
     /// A change is under way that needs majorities of the old and of the new voters.
     pub is_changing: bool,
+    /// The entry that made them the members.
+    pub version: u64,
+}
+
+/// Who is to belong to the group, and which members that was planned from.
+///
+/// Whoever plans sees the group from outside, maybe late or in part: so a voter goes only when it is named, and nothing is
+/// done when the members are not those any more that the plan is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct MembersChange {
+    /// [`Members::version`] of the members that it was planned from.
+    pub from: u64,
+    /// Their majority is to decide.
+    pub voters: Vec<NodeId>,
+    /// They are to get everything and decide nothing.
+    pub learners: Vec<NodeId>,
+    /// Members that are to be voters no longer, or to go. Those of them that are not named as learners go.
+    pub leaving: Vec<NodeId>,
+}
+
+impl Members {
+    /// The change from these to others: who is not among them leaves.
+    #[must_use]
+    pub fn change_to(&self, voters: &[NodeId], learners: &[NodeId]) -> MembersChange {
+        let members = self.voters.iter().chain(&self.learners);
+        let leaving = members.filter(|node| !voters.contains(node)).copied().collect();
+        MembersChange { from: self.version, voters: voters.to_vec(), learners: learners.to_vec(), leaving }
+    }
 }
 
 /// How far a member has come, as the leader knows it.
@@ -52,18 +82,20 @@ pub struct MemberProgress {
 pub(super) struct Target {
     voters: BTreeSet<u64>,
     learners: BTreeSet<u64>,
+    leaving: BTreeSet<u64>,
 }
 
 impl Group {
     /// Who belongs to the group, as far as this node knows.
     #[must_use]
     pub fn members(&self) -> Members {
-        let state = &self.raw.store().members.state;
+        let Membership { index, state } = &self.raw.store().members;
         let learners = [&state.learners[..], &state.learners_next[..]].concat();
         Members {
             voters: in_order(&state.voters),
             learners: in_order(&learners),
             is_changing: !state.voters_outgoing.is_empty(),
+            version: *index,
         }
     }
 
@@ -104,18 +136,21 @@ impl Group {
     /// asking again, of the leader of the day, does no harm.
     ///
     /// # Errors
-    /// When this member does not lead, or nobody would be left to vote.
-    pub fn set_members(&mut self, voters: &[NodeId], learners: &[NodeId]) -> Result<bool, Refused> {
+    /// When this member does not lead, nobody would be left to vote, a voter is neither kept nor named as leaving, or the members
+    /// are others than those that it was planned from.
+    pub fn set_members(&mut self, change: &MembersChange) -> Result<bool, Refused> {
         if !self.leads() {
             return Err(Refused::NotLeader);
         }
-        let voters: BTreeSet<_> = voters.iter().map(|node| u64::from(*node)).collect();
-        let learners =
-            learners.iter().map(|node| u64::from(*node)).filter(|node| !voters.contains(node)).collect();
-        if voters.is_empty() || voters.contains(&0) {
+        let Membership { index, state } = &self.raw.store().members;
+        if change.from != *index || !state.voters_outgoing.is_empty() || self.raw.raft.has_pending_conf() {
+            return Err(Refused::Outdated);
+        }
+        let target = Target::of(change, state);
+        if target.voters.is_empty() || target.voters.contains(&0) || !target.names_all_of(&state.voters) {
             return Err(Refused::NoSuch);
         }
-        self.target = Some(Target { voters, learners });
+        self.target = Some(target);
         self.drive_members();
         Ok(self.target.is_none())
     }
@@ -175,7 +210,16 @@ impl Group {
             };
             changes.push(single(*node, kind));
         }
-        if changes.is_empty() { Step::Wait } else { Step::Change(changes) }
+        if changes.is_empty() || !self.may_become(&voters, &future, target) {
+            return Step::Wait;
+        }
+        Step::Change(changes)
+    }
+
+    /// Only who is named goes, and a majority of those that are left has everything.
+    fn may_become(&self, voters: &BTreeSet<u64>, future: &BTreeSet<u64>, target: &Target) -> bool {
+        let ready = future.iter().filter(|node| **node == self.me() || self.has_caught_up(**node)).count();
+        voters.difference(future).all(|node| target.leaving.contains(node)) && ready > future.len() / 2
     }
 
     fn best_of<'a>(&self, nodes: impl Iterator<Item = &'a u64>) -> Option<u64> {
@@ -207,6 +251,23 @@ impl Group {
         let state = &self.raw.store().members.state;
         let lists = [&state.voters, &state.learners, &state.voters_outgoing, &state.learners_next];
         lists.iter().any(|list| list.contains(&self.me()))
+    }
+}
+
+impl Target {
+    /// Learners of which nothing is said stay.
+    fn of(change: &MembersChange, state: &ConfState) -> Self {
+        let of = |nodes: &[NodeId]| nodes.iter().map(|node| u64::from(*node)).collect::<BTreeSet<_>>();
+        let (voters, leaving) = (of(&change.voters), of(&change.leaving));
+        let staying = state.learners.iter().copied().filter(|node| !leaving.contains(node));
+        let mut learners = of(&change.learners);
+        learners.extend(staying);
+        learners.retain(|node| !voters.contains(node));
+        Self { voters, learners, leaving }
+    }
+
+    fn names_all_of(&self, voters: &[u64]) -> bool {
+        voters.iter().all(|node| self.voters.contains(node) || self.leaving.contains(node))
     }
 }
 

@@ -10,7 +10,7 @@
 //! - `record`: its records in the node's log; `stored`: what a restart finds of them
 //! - `wire`: messages between members
 //! - `lease`: until when a leader knows that nobody else leads
-//! - `members`: changing who belongs to the group; `snapshot`: cutting the log, and members that start from a copy
+//! - `members`: changing who belongs to the group; `leaving`: who does not any more hears of it; `snapshot`: cutting the log, and members that start from a copy
 //!
 //! Five rules carry the safety:
 //! 1. A message that promises that something is kept leaves when the node's log has synced it.
@@ -22,6 +22,7 @@
 mod entries;
 mod group;
 mod lease;
+mod leaving;
 mod members;
 mod options;
 pub mod record;
@@ -35,7 +36,7 @@ mod wire;
 mod work;
 
 pub use group::{Group, Link, Refused, Role};
-pub use members::{MemberProgress, Members};
+pub use members::{MemberProgress, Members, MembersChange};
 pub use options::GroupOptions;
 pub use record::{RAFT_ENTRY, RAFT_STATE, shard_of};
 pub use snapshot::SnapshotMeta;

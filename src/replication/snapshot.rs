@@ -119,7 +119,8 @@ impl Group {
         let view = self.raw.store();
         let mut wanting = view.wanting.borrow_mut();
         let id = u64::from(from);
-        if self.raw.raft.state == StateRole::Leader && !wanting.contains(&id) {
+        let is_member = self.raw.raft.prs().get(id).is_some();
+        if self.raw.raft.state == StateRole::Leader && is_member && !wanting.contains(&id) {
             wanting.push(id);
         }
     }

@@ -97,6 +97,11 @@ impl Group {
         }
         self.heard_ms.insert(from, self.now_ms);
         self.dead.remove(&from);
+        if received.dismisses {
+            self.hear_dismissal(received.message.term, received.message.index);
+            return Ok(());
+        }
+        self.hear_outsider(from);
         if !self.is_welcome(from, &mut received) {
             return Ok(());
         }

@@ -7,6 +7,9 @@ use super::record::{ENTRY_HEAD, EntryHead, Membership, RAFT_ENTRY, RAFT_STATE, S
 use crate::broker::ids::{GroupId, NodeId};
 use crate::storage::{Entry, StorageError};
 
+/// The entry behind which a group's log begins.
+const BEGUN: u64 = 1;
+
 /// A group as its member knew it when it stopped. The default: a node that is no member and knows nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
@@ -28,6 +31,11 @@ impl Stored {
         let members = Membership { index: 1, ..Membership::of_voters(voters) };
         let state = State { term: 1, commit: 1, base_index: 1, base_term: 1, members, ..State::default() };
         Self { state, found: Found::begin(1, 1), applied: 1, ..Self::default() }
+    }
+
+    /// A group that this node has left, and knows nothing of but the term and its vote in it.
+    pub(super) fn empty(state: State, next_log_index: u64, state_log_index: u64) -> Self {
+        Self { state, next_log_index, state_log_index, ..Self::default() }
     }
 
     /// Whether the log had nothing of the group.
@@ -111,7 +119,9 @@ impl StoredBuilder {
                 format!("the log is to begin behind {}, but begins behind {first}", stored.state.base_index);
             return Err(StorageError::entry(shard, stored.next_log_index, reason));
         }
-        if !restoring && !(first..=last).contains(&applied) && !stored.is_empty() {
+        // Without a log the store has what the group began with, or nothing.
+        let is_lost = stored.is_empty() && applied > BEGUN;
+        if !restoring && (is_lost || (!stored.is_empty() && !(first..=last).contains(&applied))) {
             let reason = format!("the store has entries up to {applied}, the log from {first} to {last}");
             return Err(StorageError::entry(shard, stored.next_log_index, reason));
         }

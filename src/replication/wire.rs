@@ -12,6 +12,7 @@ use crate::storage::StorageError;
 
 const VERSION: u8 = 1;
 const NEEDS_COPY: u8 = 1;
+const DISMISSES: u8 = 2;
 const HEAD: usize = 6;
 const ENTRY_HEAD: usize = 13;
 
@@ -27,6 +28,8 @@ pub(super) struct Received {
     pub(super) data: Vec<Bytes>,
     /// The sender must get a copy of everything.
     pub(super) needs_copy: bool,
+    /// Its index is that of the change of members behind which the receiver is no member.
+    pub(super) dismisses: bool,
 }
 
 /// Encodes a message; the data of its entries comes from `entries`. `None`: they are not there any more.
@@ -67,6 +70,18 @@ pub(super) fn encode(
     Ok(Some(out.freeze()))
 }
 
+/// Encodes what a leader says to a node that is no member.
+pub(super) fn encode_dismissal(message: &Message) -> Bytes {
+    let length = message.encoded_len();
+    let mut out = BytesMut::with_capacity(HEAD + length);
+    out.put_u8(VERSION);
+    out.put_u8(DISMISSES);
+    out.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    // There is room: nothing else can fail.
+    let _ = message.encode(&mut out);
+    out.freeze()
+}
+
 /// Takes a message apart; `None` when it is none.
 pub(super) fn decode(bytes: &Bytes) -> Option<Received> {
     let mut rest = bytes.clone();
@@ -88,6 +103,7 @@ pub(super) fn decode(bytes: &Bytes) -> Option<Received> {
         message,
         data,
         needs_copy: flags & NEEDS_COPY != 0,
+        dismisses: flags & DISMISSES != 0,
     })
 }
 

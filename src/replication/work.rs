@@ -30,6 +30,9 @@ pub struct Work {
     pub wants_snapshot: Vec<NodeId>,
     /// The copy that was installed counts: up to this entry.
     pub installed: Option<u64>,
+    /// This node is no member any more: what it has of the group may go ([`Group::forget`]). Told again as long as that was
+    /// not begun.
+    pub dismissed: bool,
     /// The node's log failed: the group does nothing any more.
     pub failure: Option<StorageError>,
 }
@@ -53,6 +56,7 @@ impl Work {
         self.committed.clear();
         self.wants_snapshot.clear();
         (self.more, self.role, self.installed, self.failure) = (false, None, None, None);
+        self.dismissed = false;
     }
 
     /// Whether there is nothing to do.
@@ -65,6 +69,7 @@ impl Work {
             && self.role.is_none()
             && self.installed.is_none()
             && self.failure.is_none()
+            && !self.dismissed
             && !self.more
     }
 }
@@ -106,6 +111,8 @@ impl Group {
         self.hand_out(out);
         self.tell_role(out);
         self.tell_copies(out);
+        self.tell_outsiders(out);
+        out.dismissed |= std::mem::take(&mut self.is_dismissed);
         let (synced, handed, memory_max) = (self.synced, self.handed, self.options.memory_bytes_max);
         self.raw.mut_store().entries.evict(memory_max, synced, handed);
         out.failure = self.failure.take();
@@ -302,8 +309,10 @@ impl Group {
             let term = self.term();
             self.raw.raft.become_follower(term, 0);
         }
+        let before = [state.voters.clone(), state.learners.clone(), state.voters_outgoing.clone()].concat();
         // What does not fit is refused by all members alike.
         let state = self.raw.apply_conf_change(&change).unwrap_or(state);
+        before.into_iter().filter_map(|id| NodeId::try_from(id).ok()).for_each(|node| self.greet(node));
         self.raw.mut_store().members = Membership { index: entry.index, state };
         self.states.is_due = true;
     }

@@ -181,7 +181,8 @@ impl Layer {
             let Some(machine) = self.world.machine(node) else { continue };
             for member in &mut machine.members {
                 // Only who leads takes it.
-                let _ = member.group.set_members(&voters, &learners);
+                let change = member.group.members().change_to(&voters, &learners);
+                let _ = member.group.set_members(&change);
             }
         }
         self.world.wake(node);
@@ -240,6 +241,17 @@ impl Layer {
             let member = &machine.members[group];
             led |= member.group.is_leader();
             states.push((member.state.clone(), member.group.commit(), member.group.members()));
+        }
+        let others: Vec<_> = self.world.nodes.keys().copied().collect();
+        for node in
+            others.into_iter().filter(|node| !self.voters.contains(node) && !self.learners.contains(node))
+        {
+            // Whoever is no member has nothing of the group.
+            let Some(machine) = self.world.machine(node) else { continue };
+            let member = &machine.members[group];
+            if member.group.last_index() > 0 || member.group.is_restoring() {
+                return false;
+            }
         }
         let wanted =
             |members: &crate::replication::Members| members.voters == self.voters && !members.is_changing;

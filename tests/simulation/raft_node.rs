@@ -88,6 +88,8 @@ pub(super) struct Member {
     pub(super) group: Group,
     pub(super) state: State,
     proposed: BTreeMap<u64, u64>,
+    /// It is no member any more; the log has that when it is synced up to this index.
+    leaving: Option<u64>,
 }
 
 pub(super) struct RaftNode {
@@ -101,11 +103,16 @@ pub(super) struct RaftNode {
     inbox: Vec<(NodeId, Message)>,
     links: Vec<(NodeId, LinkState)>,
     stalls: Option<bool>,
+    /// The cold store has failed.
+    failure: Option<StorageError>,
     work: Work,
     next_tick_ms: u64,
 }
 
 const TICK_MS: u64 = 50;
+/// Nodes that are no members are told so again.
+const GREET_TICKS: u64 = 20;
+const NODES_MAX: NodeId = 9;
 
 impl Machine for RaftNode {
     type Message = Message;
@@ -148,6 +155,7 @@ impl Machine for RaftNode {
             inbox: Vec::new(),
             links: Vec::new(),
             stalls: None,
+            failure: None,
             work: Work::default(),
             next_tick_ms: now_ms,
         })
@@ -172,22 +180,31 @@ impl Machine for RaftNode {
                 LinkState::Down => Link::Down,
                 LinkState::Dead => Link::Dead,
             };
-            self.members.iter_mut().for_each(|member| member.group.link(to, link, now_ms));
+            for member in &mut self.members {
+                member.group.link(to, link, now_ms);
+                member.group.greet(to);
+            }
         }
         if let Some(stalls) = self.stalls.take() {
             self.members.iter_mut().for_each(|member| member.group.disk_stalls(stalls));
         }
-        for Synced { shard, index } in std::mem::take(&mut *lock(&self.synced)) {
+        let all_synced = std::mem::take(&mut *lock(&self.synced));
+        for Synced { shard, index } in all_synced {
             let of = self.members.iter_mut().enumerate();
             of.filter(|(group, _)| shard_of(*group as GroupId) == shard)
                 .for_each(|(_, member)| member.group.synced(index));
+            self.end_leaving(usize::from(shard - shard_of(0)), index);
         }
         for (from, message) in std::mem::take(&mut self.inbox) {
             self.hear(from, message, now_ms, out);
         }
         if now_ms >= self.next_tick_ms {
-            self.next_tick_ms = now_ms + TICK_MS;
+            self.next_tick_ms = (now_ms + TICK_MS).next_multiple_of(TICK_MS);
             self.members.iter_mut().for_each(|member| member.group.tick(now_ms));
+            if self.next_tick_ms.is_multiple_of(GREET_TICKS * TICK_MS) {
+                let greet = |member: &mut Member| (1..=NODES_MAX).for_each(|node| member.group.greet(node));
+                self.members.iter_mut().for_each(greet);
+            }
         }
         for group in 0..self.members.len() {
             self.work(group, now_ms, out);
@@ -206,8 +223,9 @@ impl Machine for RaftNode {
         self.steps.sync().map(drop)
     }
 
+    /// The store is written to at once; what went wrong with it ends the node, as it does a real one.
     fn cold(&mut self, _: &mut Random) -> Result<bool, StorageError> {
-        Ok(false)
+        self.failure.take().map_or(Ok(false), Err)
     }
 
     fn stalls(&mut self, stalls: bool) {
@@ -232,7 +250,11 @@ impl RaftNode {
     /// What entries brought about is kept in the cold store; the log need not keep them.
     pub(super) fn checkpoint(&mut self, group: usize) {
         let member = &mut self.members[group];
-        if member.group.is_restoring() || keep(&self.cold, group, &member.state, false).is_err() {
+        if member.group.is_restoring() {
+            return;
+        }
+        if let Err(failure) = keep(&self.cold, group, &member.state, false) {
+            self.failure = Some(failure);
             return;
         }
         member.group.checkpointed(member.state.applied);
@@ -272,9 +294,16 @@ impl RaftNode {
         if !member.group.wants_copy(meta.index) {
             return Some(());
         }
+        if member.leaving.is_some() {
+            return None;
+        }
         member.group.restore_begins().ok()?;
-        keep(&self.cold, group, &State::default(), true).ok()?;
-        keep(&self.cold, group, &state, true).ok()?;
+        let emptied = keep(&self.cold, group, &State::default(), true);
+        let kept = emptied.and_then(|()| keep(&self.cold, group, &state, true));
+        self.failure = self.failure.take().or(kept.err());
+        if self.failure.is_some() {
+            return None;
+        }
         member.state = state;
         member.proposed.clear();
         member.group.install(meta).ok()
@@ -329,11 +358,44 @@ impl RaftNode {
         for to in work.wants_snapshot.drain(..) {
             self.send_copy(group, to, out);
         }
+        if work.dismissed {
+            self.leave(group);
+        }
         if work.installed.is_some() {
             let member = &mut self.members[group];
-            if keep(&self.cold, group, &member.state, false).is_ok() {
-                member.group.restored();
+            match keep(&self.cold, group, &member.state, false) {
+                Ok(()) => member.group.restored(),
+                Err(failure) => self.failure = Some(failure),
             }
+        }
+    }
+
+    /// What it has of the group goes: see `node/tasks/group/leaving`.
+    fn leave(&mut self, group: usize) {
+        let member = &mut self.members[group];
+        if member.leaving.is_some() || member.group.restore_begins().is_err() {
+            return;
+        }
+        let begun = keep(&self.cold, group, &member.state, true);
+        let emptied = begun.and_then(|()| keep(&self.cold, group, &State::default(), true));
+        if let Err(failure) = emptied.and_then(|()| member.group.forget()) {
+            self.failure = Some(failure);
+            return;
+        }
+        member.state = State::default();
+        member.proposed.clear();
+        // The next record says so.
+        member.leaving = Some(member.group.last_log_index() + 1);
+    }
+
+    fn end_leaving(&mut self, group: usize, synced: u64) {
+        let Some(member) = self.members.get_mut(group) else { return };
+        if member.leaving.take_if(|index| *index <= synced).is_none() {
+            return;
+        }
+        match keep(&self.cold, group, &State::default(), false) {
+            Ok(()) => member.group.forgotten(),
+            Err(failure) => self.failure = Some(failure),
         }
     }
 
@@ -395,7 +457,7 @@ fn member(
         ..GroupOptions::new(group, place.node, place.seed ^ place.run)
     };
     let group = Group::new(options, stored, Arc::new(log.clone()), now_ms)?;
-    Ok(Member { group, state, proposed: BTreeMap::new() })
+    Ok(Member { group, state, proposed: BTreeMap::new(), leaving: None })
 }
 
 /// Keeps the state durably.

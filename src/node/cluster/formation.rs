@@ -214,6 +214,7 @@ impl<S: AskSeed> Forming<'_, S> {
             groups: self.cluster.groups,
             is_founder: true,
             has_left: false,
+            has_log: false,
             members: vec![own],
         })
     }
@@ -280,6 +281,7 @@ impl<S: AskSeed> Forming<'_, S> {
             groups: joined.groups,
             is_founder: false,
             has_left: false,
+            has_log: false,
             members: joined.members,
         };
         if membership.cluster_number().is_none() || membership.groups == 0 {

@@ -11,6 +11,7 @@ use crate::broker::ids::{GroupId, NodeId, QueueId};
 use crate::broker::topology::QueueEntry;
 use crate::node::tasks::group::Read;
 use crate::node::tasks::group::copies::CopyDone;
+use crate::replication::MembersChange;
 
 /// What a group's task (`tasks/group`) is told.
 #[derive(Debug)]
@@ -50,11 +51,7 @@ pub(crate) enum GroupControl {
     /// Another member is to lead.
     Transfer(NodeId),
     /// The group is to have these members; answered at once with whether this node leads and has begun.
-    SetMembers {
-        voters: Vec<NodeId>,
-        learners: Vec<NodeId>,
-        reply: oneshot::Sender<bool>,
-    },
+    SetMembers(MembersChange, oneshot::Sender<bool>),
     Status(oneshot::Sender<GroupStatus>),
     /// The disk does not answer (true), or does again.
     DiskStalls(bool),
@@ -72,6 +69,8 @@ pub(crate) struct GroupStatus {
     pub(crate) queues: u64,
     /// Known to the leader only; a member that does not lead names itself alone.
     pub(crate) members: Vec<MemberStatus>,
+    /// Which members these are: a change of them says what it was planned from. 0 while they change.
+    pub(crate) members_version: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -32,6 +32,9 @@ pub(crate) struct Membership {
     /// It is a member no more.
     #[serde(default)]
     pub(crate) has_left: bool,
+    /// There is a log: a later start without one has lost what this node has promised to others.
+    #[serde(default)]
+    pub(crate) has_log: bool,
     #[serde(default, rename = "member")]
     pub(crate) members: Vec<KnownMember>,
 }
@@ -132,6 +135,7 @@ mod tests {
             groups: 16,
             is_founder: false,
             has_left: false,
+            has_log: true,
             members: vec![member(1, "node1", "127.0.0.1:35672"), member(2, "node2", "127.0.0.1:35673")],
         }
     }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::membership::KnownMember;
 use super::status::{ClusterStatus, NodeReport};
-use crate::broker::ids::{GroupId, NodeId};
+use crate::broker::ids::{GroupId, NodeId, Run};
+use crate::replication::MembersChange;
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) enum Question {
@@ -30,11 +31,13 @@ pub(crate) enum Question {
     /// A node is to lead nothing (true), or its share again.
     Drain { node: Option<String>, on: bool },
     /// To the leader of a group: have these members.
-    SetMembers { group: GroupId, voters: Vec<NodeId>, learners: Vec<NodeId> },
+    SetMembers { group: GroupId, change: MembersChange },
     /// To the leader of a group: let that one lead.
     Lead { group: GroupId, to: NodeId },
     /// You are a member no more.
     YouLeft,
+    /// Is this node a member of your cluster, and was this run its last?
+    IsMember { cluster: String, node: NodeId, run: Run },
 }
 
 /// A node that wants to join.
@@ -55,9 +58,21 @@ pub(crate) enum Answer {
     Joined(Joined),
     Report(NodeReport),
     Status(ClusterStatus),
+    Standing(Standing),
     /// It is done, or has begun; a line for people.
     Done(String),
     Refused(Refused),
+}
+
+/// What a node is to a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) enum Standing {
+    /// A member, or one that the cluster has not heard of yet.
+    Member,
+    /// It was a member, and is none any more.
+    Gone,
+    /// It has run since: who asks has an older copy of its data.
+    Older,
 }
 
 /// Who answers.

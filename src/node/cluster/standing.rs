@@ -23,6 +23,12 @@ pub(crate) fn members_of(group: &Group, node: NodeId) -> Vec<MemberStatus> {
     known.into_iter().map(status_of).collect()
 }
 
+/// Which members these are; 0 while they change, and for who does not lead.
+pub(crate) fn members_version(group: &Group) -> u64 {
+    let members = group.members();
+    if members.is_changing || group.member_progress().is_empty() { 0 } else { members.version }
+}
+
 fn status_of(member: MemberProgress) -> MemberStatus {
     MemberStatus {
         node: member.node,

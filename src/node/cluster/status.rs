@@ -64,6 +64,9 @@ pub struct GroupOverview {
     pub queues: u64,
     /// Who is in it.
     pub members: Vec<Member>,
+    /// The entry that made these the members; 0 while they change.
+    #[serde(default)]
+    pub members_version: u64,
 }
 
 /// A member of a group.
@@ -142,6 +145,7 @@ impl From<&GroupStatus> for GroupOverview {
             commit: status.commit,
             queues: status.queues,
             members: status.members.iter().map(Member::from).collect(),
+            members_version: status.members_version,
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::node::cluster::planner::PlanOptions;
 use crate::node::recover::{Recovered, RecoveredGroup};
 use crate::node::tasks::gateway::Gateway;
 use crate::node::tasks::group::{self, GroupTask};
-use crate::node::tasks::manager::{self, ManagerOptions, Surroundings};
+use crate::node::tasks::manager::{self, Fail, ManagerOptions, Surroundings};
 use crate::node::tasks::meta::{self, group::MetaGroup};
 use crate::node::tasks::peer::{LinkOptions, PeerLinks};
 use crate::node::tasks::serving::Serving;
@@ -113,6 +113,7 @@ impl Node {
     pub(super) fn start_cluster(&self, groups: Groups, meta_index: u64) -> Result<(), StartError> {
         let Some(joined) = &self.joined else { return Ok(()) };
         self.shared.number_as(joined.membership.node, joined.membership.run);
+        self.note_log(joined)?;
         self.start_groups(joined, groups, meta_index)?;
         for gateway in joined.cluster.gateways.keys().filter_map(|owner| Gateway::new(&self.shared, *owner)) {
             self.supervise("gateway", gateway.run());
@@ -127,6 +128,16 @@ impl Node {
             joined.links.set_node(member.node, &member.address);
         }
         Ok(())
+    }
+
+    /// From here on a start without a log would be one that has forgotten what it promised.
+    fn note_log(&self, joined: &Joined) -> Result<(), StartError> {
+        let mut membership = joined.membership.clone();
+        if std::mem::replace(&mut membership.has_log, true) {
+            return Ok(());
+        }
+        let data_dir = &self.shared.config.node.data_dir;
+        membership.write(data_dir).map_err(|problem| StartError::Cluster(problem.0))
     }
 
     fn start_groups(&self, joined: &Joined, mut groups: Groups, meta_index: u64) -> Result<(), StartError> {
@@ -191,6 +202,11 @@ impl Node {
         Box::new(move |error| failure.set(&shared, error))
     }
 
+    fn on_expulsion(&self) -> Fail {
+        let (shared, failure) = (Arc::clone(&self.shared), self.failure.clone());
+        Fail(Box::new(move |reason| failure.set(&shared, &reason)))
+    }
+
     fn start_manager(&self, joined: &Joined) {
         let Some(config) = &self.shared.config.cluster else { return };
         let surroundings = Surroundings::new(
@@ -198,8 +214,9 @@ impl Node {
             Arc::clone(&joined.cluster),
             Arc::clone(&joined.links),
             joined.options.clone(),
-            (joined.identity.clone(), joined.membership.clone()),
+            (joined.identity.clone(), Membership { has_log: true, ..joined.membership.clone() }),
             self.shared.config.node.data_dir.clone(),
+            self.on_expulsion(),
         );
         let options = ManagerOptions {
             plan: PlanOptions {

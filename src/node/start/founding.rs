@@ -106,6 +106,7 @@ mod tests {
             groups: 2,
             is_founder,
             has_left: false,
+            has_log: false,
             members: Vec::new(),
         }
     }

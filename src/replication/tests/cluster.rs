@@ -156,6 +156,9 @@ impl Cluster {
         let outcome = self.members[at].round(self.now, &mut self.dice, faults.sync_ms, &mut self.checker);
         let from = self.members[at].node;
         for (to, bytes) in outcome.messages {
+            if usize::from(to) > self.members.len() {
+                continue;
+            }
             let copies = 1 + u64::from(self.dice.per_mille(faults.twice));
             for _ in 0..copies {
                 if !self.dice.per_mille(faults.loss) {
@@ -291,7 +294,7 @@ impl Cluster {
 
     pub(super) fn set_members(&mut self, voters: &[NodeId], learners: &[NodeId]) -> bool {
         let mut groups = self.members.iter_mut().filter_map(|member| member.group.as_mut());
-        groups.any(|group| group.set_members(voters, learners) == Ok(true))
+        groups.any(|group| group.set_members(&group.members().change_to(voters, learners)) == Ok(true))
     }
 
     /// Everything works again.
@@ -312,6 +315,15 @@ impl Cluster {
             let content = live.content.into_iter().filter(|(index, _)| *index > 0).collect();
             self.checker.has_all(*node, &content);
         }
+    }
+
+    /// Whoever is no member has nothing of the group, and would not promise anything.
+    pub(super) fn have_left(&self, voters: &[NodeId]) -> bool {
+        let mut others = self.members.iter().filter(|member| !voters.contains(&member.node));
+        others.all(|member| {
+            let group = member.group.as_ref();
+            group.is_some_and(|group| group.last_index() == 0 && !group.is_restoring())
+        })
     }
 
     pub(super) fn has_settled(&self, voters: &[NodeId]) -> bool {

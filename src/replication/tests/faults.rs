@@ -22,7 +22,8 @@ fn run(seed: u64, faults: &Faults, bug: Bug) -> Cluster {
         // Nothing new near the end.
         cluster.quiet = step > 100;
         cluster.step(&Faults::NONE);
-        is_done = cluster.set_members(&voters, &[]) && cluster.has_settled(&voters);
+        let are_members = cluster.set_members(&voters, &[]) && cluster.has_settled(&voters);
+        is_done = are_members && cluster.have_left(&voters);
         if cluster.checker.problem.is_some() || (is_done && cluster.quiet) {
             break;
         }

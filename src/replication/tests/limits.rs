@@ -168,7 +168,7 @@ fn a_damaged_message_never_brings_a_member_down() {
     for now_ms in (0..3000).step_by(50) {
         work.clear();
         leader.tick(now_ms);
-        let _ = leader.set_members(&[1], &[2]);
+        let _ = leader.set_members(&leader.members().change_to(&[1], &[2]));
         let _ = leader.propose(vec![1; 50]);
         leader.work(now_ms, &mut work);
         disk.append(std::mem::take(&mut work.appends));

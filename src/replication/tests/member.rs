@@ -49,6 +49,8 @@ pub(super) struct Member {
     syncs: VecDeque<(u64, u64)>,
     /// Copy on its way in: what it stands for, its content.
     pub(super) copy: Option<(NodeId, SnapshotMeta, BTreeMap<u64, Said>)>,
+    /// What it had of the group goes; done when the log is synced up to this index.
+    forgets: Option<u64>,
     proposed: Vec<Bytes>,
     /// How this node's clock runs.
     rate: f64,
@@ -77,6 +79,7 @@ impl Member {
             live: Store::default(),
             syncs: VecDeque::new(),
             copy: None,
+            forgets: None,
             proposed: Vec::new(),
             rate: 0.97 + dice.below(60) as f64 / 1000.0,
             offset: dice.below(100_000) as f64,
@@ -125,6 +128,7 @@ impl Member {
     pub(super) fn crash(&mut self, dice: &mut Dice) {
         self.group = None;
         self.copy = None;
+        self.forgets = None;
         self.syncs.clear();
         self.proposed.clear();
         self.is_paused = false;
@@ -146,7 +150,15 @@ impl Member {
         while let Some((_, log_index)) = self.syncs.front().filter(|(at, _)| *at <= now as u64) {
             self.disk.sync_to(*log_index);
             group.synced(*log_index);
+            if self.forgets.take_if(|index| *index <= *log_index).is_some() {
+                self.store.restoring = false;
+                self.live = self.store.clone();
+                group.forgotten();
+            }
             self.syncs.pop_front();
+        }
+        if dice.per_mille(20) {
+            (1..=9).for_each(|node| group.greet(node));
         }
         let mut work = std::mem::take(&mut self.work);
         for _ in 0..50 {
@@ -212,6 +224,16 @@ impl Member {
             }
             None => {}
         }
+        if work.dismissed && self.forgets.is_none() && group.restore_begins().is_ok() {
+            self.store = Store { restoring: true, ..Store::default() };
+            self.live = self.store.clone();
+            self.copy = None;
+            self.proposed.clear();
+            self.forgets = Some(self.disk.last() + 1);
+            if let Err(failure) = group.forget() {
+                checker.fail(format!("node {}: {failure}", self.node));
+            }
+        }
         if let Some(index) = work.installed {
             self.store.applied = index;
             self.store.restoring = false;
@@ -265,7 +287,7 @@ impl Member {
         content: BTreeMap<u64, Said>,
     ) -> bool {
         let Some(group) = self.group.as_mut() else { return false };
-        if !group.wants_copy(meta.index) || group.restore_begins().is_err() {
+        if self.forgets.is_some() || !group.wants_copy(meta.index) || group.restore_begins().is_err() {
             return false;
         }
         self.store = Store { restoring: true, ..Store::default() };

@@ -7,6 +7,7 @@
     reason = "tests count small"
 )]
 
+mod changes;
 mod checker;
 mod cluster;
 mod disk;

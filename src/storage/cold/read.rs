@@ -44,6 +44,21 @@ impl ColdStore {
         })
     }
 
+    /// The first queue from this number on that the store has anything of.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn queue_from(&self, number: u64) -> Result<Option<u64>, StorageError> {
+        let mut first = None;
+        for family in [Family::Queues, Family::Chunks, Family::Due] {
+            let range = between(&keys::queue(number), &keys::queue_end(u64::MAX));
+            let Some(row) = self.rows(family, range).next() else { continue };
+            let found = keys::number(&row?.0, 0).ok_or_else(|| malformed(family))?;
+            first = Some(first.map_or(found, |first: u64| first.min(found)));
+        }
+        Ok(first)
+    }
+
     /// A queue's own row.
     ///
     /// # Errors

@@ -16,7 +16,8 @@ impl Planner {
         let mut load = load(view);
         let mut busy = view.led().filter(|group| self.is_busy(group)).count();
         for group in view.led() {
-            if self.changes.contains_key(&group.group) {
+            // In the middle of a change nobody can say from where the next one begins.
+            if self.changes.contains_key(&group.group) || group.members_version == 0 {
                 continue;
             }
             let target = self.target(group, view, &load);
@@ -38,12 +39,7 @@ impl Planner {
                     for node in members.learners.difference(&Members::of(group).learners) {
                         *load.entry(*node).or_default() += 1;
                     }
-                    actions.push(Action::SetMembers {
-                        group: group.group,
-                        leader: group.leader,
-                        voters: members.voters.iter().copied().collect(),
-                        learners: members.learners.iter().copied().collect(),
-                    });
+                    actions.push(members.ordered(group));
                     self.changes.insert(group.group, Change { since_ms: now_ms, members });
                 }
             }
@@ -59,8 +55,16 @@ impl Planner {
         has_learners || self.changes.contains_key(&group.group)
     }
 
-    /// The nodes that the group is to have.
+    /// The nodes that the group is to have. Who is a member stays as long as this node has not heard of it.
     fn target(&self, group: &GroupStatus, view: &View, load: &Load) -> BTreeSet<NodeId> {
+        let members = group.members.iter().map(|member| member.node);
+        let mut target: BTreeSet<_> = members.filter(|node| view.is_unknown(*node)).collect();
+        let known = self.known_target(group, view, load, self.options.replicas.saturating_sub(target.len()));
+        target.extend(known);
+        target
+    }
+
+    fn known_target(&self, group: &GroupStatus, view: &View, load: &Load, most: usize) -> BTreeSet<NodeId> {
         let known = view.nodes.keys().copied().filter(|node| view.may_hold(*node));
         if is_meta(group.group) {
             return known.collect();
@@ -83,7 +87,7 @@ impl Planner {
             })
             .collect();
         wanted.sort_unstable();
-        wanted.truncate(self.options.replicas);
+        wanted.truncate(most);
         wanted.into_iter().map(|(_, node)| node).collect()
     }
 
@@ -94,7 +98,8 @@ impl Planner {
         let Some(idle) = able.min_by_key(of) else { return };
         let from_load = |group: &&GroupStatus| {
             let members = Members::of(group);
-            if is_meta(group.group) || members.voters.contains(&idle) || !members.learners.is_empty() {
+            let changes = group.members_version == 0 || !members.learners.is_empty();
+            if is_meta(group.group) || members.voters.contains(&idle) || changes {
                 return None;
             }
             // A change needs a majority on both sides; a group with a member down is left as it is.
@@ -107,12 +112,7 @@ impl Planner {
         }
         let mut members = Members::of(group);
         members.learners.insert(idle);
-        actions.push(Action::SetMembers {
-            group: group.group,
-            leader: group.leader,
-            voters: members.voters.iter().copied().collect(),
-            learners: vec![idle],
-        });
+        actions.push(members.ordered(group));
         self.changes.insert(group.group, Change { since_ms: now_ms, members });
     }
 }
@@ -139,7 +139,7 @@ fn next_step(group: &GroupStatus, view: &View, target: &BTreeSet<NodeId>) -> Ste
     let are_all_in =
         target.iter().all(|node| next.voters.contains(node) || is_follower_only(group, &next, *node));
     if are_all_in {
-        next.voters.retain(|node| target.contains(node));
+        next.voters.retain(|node| target.contains(node) || !may_go(group, view, target, *node));
     }
     if !next.voters.contains(&group.leader) {
         return match view.ready_voters(group).find(|node| target.contains(node)) {
@@ -169,6 +169,12 @@ fn promote(group: &GroupStatus, view: &View, next: &mut Members) {
             next.voters.insert(node);
         }
     }
+}
+
+/// A voter that only makes room goes when all that stay have everything; one that is gone, or wants to, need not wait for that.
+fn may_go(group: &GroupStatus, view: &View, target: &BTreeSet<NodeId>, node: NodeId) -> bool {
+    view.is_to_go(node)
+        || view.ready_voters(group).filter(|ready| target.contains(ready)).count() == target.len()
 }
 
 /// Of the meta group all nodes have a copy, but not all vote.

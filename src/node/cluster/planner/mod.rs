@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::inputs::{GroupStatus, MemberStatus};
 use crate::broker::ids::{GroupId, META_GROUP, NodeId};
+use crate::replication::MembersChange;
 
 /// A change that is not to be seen after this time is asked for again.
 const CHANGE_TAKES_MS: u64 = 10_000;
@@ -41,6 +42,8 @@ pub(crate) struct PlanOptions {
 pub(crate) struct View {
     /// The nodes of the cluster; who is forgotten is not in it.
     pub(crate) nodes: BTreeMap<NodeId, NodeView>,
+    /// Smaller numbers that are nobody's were those of nodes that are gone for good; of larger ones nothing is known yet.
+    pub(crate) next_node: NodeId,
     /// Each group as its leader sees it; without a leader, with none.
     pub(crate) groups: Vec<GroupStatus>,
 }
@@ -66,7 +69,7 @@ pub(crate) enum Wish {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// The leader of the group is to change its members to these.
-    SetMembers { group: GroupId, leader: NodeId, voters: Vec<NodeId>, learners: Vec<NodeId> },
+    SetMembers { group: GroupId, leader: NodeId, change: MembersChange },
     /// Another member is to lead.
     Transfer { group: GroupId, from: NodeId, to: NodeId },
     /// A node that wants to leave is in no group any more: it is to be no member of the cluster.
@@ -106,6 +109,23 @@ impl Members {
         };
         Self { voters: of(true), learners: of(false) }
     }
+
+    /// The order to become these.
+    fn ordered(&self, group: &GroupStatus) -> Action {
+        let in_order = |nodes: &BTreeSet<NodeId>| nodes.iter().copied().collect();
+        let now = Self::of(group);
+        let change = MembersChange {
+            from: group.members_version,
+            voters: in_order(&self.voters),
+            learners: in_order(&self.learners),
+            leaving: now.all().difference(&self.all()).copied().collect(),
+        };
+        Action::SetMembers { group: group.group, leader: group.leader, change }
+    }
+
+    fn all(&self) -> BTreeSet<NodeId> {
+        self.voters.union(&self.learners).copied().collect()
+    }
 }
 
 impl View {
@@ -120,6 +140,17 @@ impl View {
     /// Whether a node may hold copies: it belongs to the cluster, and is to stay.
     fn may_hold(&self, node: NodeId) -> bool {
         self.nodes.get(&node).is_some_and(|node| node.wish != Wish::Leave)
+    }
+
+    /// Whether a node is to have no copies, for certain: somebody wants it to leave, or has taken it out. Of one that is merely
+    /// not known here nobody can say that.
+    fn is_to_go(&self, node: NodeId) -> bool {
+        self.wishes(node, Wish::Leave) || (node < self.next_node && !self.nodes.contains_key(&node))
+    }
+
+    /// Nobody that this node has heard of, and nobody that has gone: it may have joined just now.
+    fn is_unknown(&self, node: NodeId) -> bool {
+        !self.nodes.contains_key(&node) && !self.is_to_go(node)
     }
 
     /// Groups whose leader has told how they stand.
@@ -151,6 +182,11 @@ impl Planner {
         self.plan_leads(now_ms, view, &mut actions);
         actions.extend(removals(view));
         actions
+    }
+
+    /// A change that was asked for is not made: what is seen next may ask for another.
+    pub(crate) fn refused(&mut self, group: GroupId) {
+        self.changes.remove(&group);
     }
 
     /// Leads are evened out now, without regard to how many move.

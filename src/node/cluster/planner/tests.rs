@@ -14,6 +14,7 @@ struct Model {
     planner: Planner,
     now_ms: u64,
     nodes: BTreeMap<NodeId, NodeView>,
+    next_node: NodeId,
     groups: Vec<Group>,
     moves: Vec<(u64, GroupId)>,
 }
@@ -35,6 +36,7 @@ impl Model {
             planner: Planner::new(OPTIONS),
             now_ms: 0,
             nodes: BTreeMap::new(),
+            next_node: 1,
             groups: vec![group; groups + 1],
             moves: Vec::new(),
         };
@@ -51,6 +53,7 @@ impl Model {
 
     fn join(&mut self, node: NodeId) {
         self.nodes.insert(node, NodeView { is_up: true, wish: Wish::Share });
+        self.next_node = self.next_node.max(node + 1);
     }
 
     fn wish(&mut self, node: NodeId, wish: Wish) {
@@ -63,7 +66,8 @@ impl Model {
 
     fn view(&self) -> View {
         let groups = (0..).zip(&self.groups).map(|(number, group)| self.status(number, group));
-        View { nodes: self.nodes.clone(), groups: groups.collect() }
+        let next_node = self.next_node;
+        View { nodes: self.nodes.clone(), next_node, groups: groups.collect() }
     }
 
     fn status(&self, number: GroupId, group: &Group) -> GroupStatus {
@@ -78,7 +82,13 @@ impl Model {
         };
         let voters = group.members.voters.iter().map(|node| member(node, true));
         let members = voters.chain(group.members.learners.iter().map(|node| member(node, false))).collect();
-        GroupStatus { group: number, leader: group.leader, members, ..GroupStatus::default() }
+        GroupStatus {
+            group: number,
+            leader: group.leader,
+            members,
+            members_version: 1,
+            ..GroupStatus::default()
+        }
     }
 
     fn is_up(&self, node: NodeId) -> bool {
@@ -125,7 +135,7 @@ impl Model {
     /// Whatever is asked for may be done at once without losing anything.
     fn check(&self, action: &Action, view: &View) {
         match action {
-            Action::SetMembers { group, leader, voters, learners } => {
+            Action::SetMembers { group, leader, change: MembersChange { voters, learners, leaving, .. } } => {
                 let status = &view.groups[usize::from(*group)];
                 assert_eq!(*leader, status.leader);
                 assert!(voters.contains(leader), "{action:?}");
@@ -135,6 +145,11 @@ impl Model {
                     assert!(was.members.learners.contains(node), "{node} never was a learner: {action:?}");
                     assert!(!was.behind.contains_key(node), "{node} is behind: {action:?}");
                 }
+                let named = |node: &&NodeId| voters.contains(node) || leaving.contains(node);
+                assert!(
+                    was.members.voters.iter().all(|node| named(&node)),
+                    "{action:?} drops a voter unnamed"
+                );
                 let kept = voters.iter().filter(|node| was.members.voters.contains(node)).count();
                 assert!(kept > 0, "{action:?}");
                 if *voters != was.members.voters.iter().copied().collect::<Vec<_>>() {
@@ -158,7 +173,7 @@ impl Model {
 
     fn carry_out(&mut self, action: &Action) {
         match action {
-            Action::SetMembers { group, voters, learners, .. } => {
+            Action::SetMembers { group, change: MembersChange { voters, learners, .. }, .. } => {
                 let group = &mut self.groups[usize::from(*group)];
                 let fresh = learners.iter().filter(|node| !group.members.learners.contains(node));
                 group.behind.extend(fresh.map(|node| (*node, 3)));
@@ -464,4 +479,46 @@ fn can_be_forgotten(model: &Model, node: NodeId) -> bool {
         others > voters.len() / 2
     };
     !model.nodes[&node].is_up && model.nodes.len() > 1 && model.groups.iter().all(is_fine)
+}
+
+#[test]
+fn who_is_merely_not_known_here_is_neither_dropped_nor_demoted() {
+    let mut model = Model::of(4, 8);
+    let before: Vec<_> = (0..=8).map(|group| model.voters(group)).collect();
+    // A leader of the meta group that has not heard yet of who joined last.
+    model.nodes.remove(&4);
+    model.next_node = 4;
+    model.settle();
+    assert_eq!(before, (0..=8).map(|group| model.voters(group)).collect::<Vec<_>>());
+    // It was taken out.
+    model.next_node = 5;
+    model.settle();
+    assert!((0..=8).all(|group| !model.voters(group).contains(&4)));
+}
+
+#[test]
+fn a_voter_makes_room_only_when_all_that_stay_have_everything() {
+    for behind in 1..=4 {
+        let mut model = Model::of(4, 1);
+        model.groups[1].members.voters = BTreeSet::from([1, 2, 3, 4]);
+        model.groups[1].behind.insert(behind, 20);
+        for _ in 0..10 {
+            model.round(|| false);
+            let voters = model.voters(1);
+            assert!(voters.len() == 4 || !voters.contains(&behind), "{behind} is behind: {voters:?}");
+        }
+        model.settle();
+        assert_eq!(model.voters(1).len(), 3);
+    }
+}
+
+#[test]
+fn nothing_is_planned_from_the_middle_of_a_change() {
+    let mut model = Model::of(3, 2);
+    model.join(4);
+    model.join(5);
+    let mut view = model.view();
+    view.groups.iter_mut().for_each(|group| group.members_version = 0);
+    let actions = model.planner.plan(1_000_000, &view);
+    assert!(actions.iter().all(|action| !matches!(action, Action::SetMembers { .. })), "{actions:?}");
 }

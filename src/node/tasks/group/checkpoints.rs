@@ -50,7 +50,9 @@ impl GroupTask {
             }
             Stage::Leader(leader) => leader.work_on_checkpoint(),
         };
-        if let Some(row) = done {
+        if let Some(mut row) = done {
+            // Queues that were declared since it began may be in the store too: who reads it must know of them.
+            row.meta_index = row.meta_index.max(self.meta_index);
             self.end_checkpoint(&row);
         }
     }

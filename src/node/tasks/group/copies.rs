@@ -5,14 +5,16 @@
 
 use bytes::Bytes;
 
+use super::GroupTask;
+use super::leaving::Left;
 use super::row::{GroupRow, RESTORING, STATE};
-use super::{GroupTask, Stage};
-use crate::broker::ids::NodeId;
+use crate::broker::ids::{GroupId, NodeId};
+use crate::node::cluster::handle::Cluster;
 use crate::node::cluster::inputs::GroupInput;
 use crate::node::cluster::peer::{PeerMessage, SnapshotPiece};
 use crate::node::tasks::snapshots::{Piece, RestoreLink, SnapshotLink};
 use crate::replication::{SnapshotMeta, Work};
-use crate::storage::SnapshotOf;
+use crate::storage::{ColdBatch, SnapshotOf};
 
 /// Pieces on their way to a member.
 const AHEAD: u64 = 4;
@@ -57,6 +59,8 @@ pub(crate) enum CopyDone {
     Whole(u64, bool),
     /// The note is withdrawn.
     Withdrawn(u64),
+    /// The same for a copy that is not replaced: this node leaves the group.
+    Left(Left),
 }
 
 impl Copies {
@@ -178,13 +182,11 @@ impl GroupTask {
             // It came late: what is here is as good, and must not go for it.
             return self.send_piece(from, SnapshotPiece::Done { group: self.number, number });
         }
-        if self.group.restore_begins().is_err() {
+        if self.leaving.is_some() || self.group.restore_begins().is_err() {
             return self.send_piece(from, SnapshotPiece::Failed { group: self.number, number });
         }
         tracing::info!(group = self.number, from, index = meta.index, "gets a copy of its queues");
-        self.reading += 1;
-        self.stage = Stage::Waits(0);
-        self.checkpoints.are_over();
+        self.drop_queues();
         self.copies.received = Some(Received { from, number, meta, link: None, pieces: 0 });
         self.cold.batch().put_group(self.number, RESTORING, &[1]);
         self.cold.send();
@@ -227,6 +229,7 @@ impl GroupTask {
                 }
             }
             CopyDone::Written(number, false) | CopyDone::Whole(number, false) => self.give_up(number),
+            CopyDone::Left(left) => self.has_left(left),
             CopyDone::Withdrawn(number) => {
                 self.group.restored();
                 if let Some(received) = self.copies.received.take_if(|received| received.number == number) {
@@ -268,12 +271,30 @@ impl GroupTask {
         self.entries.keys().for_each(|id| self.cold.delete_queue(*id));
         self.cold.batch().delete_group(self.number, STATE);
         self.cold.send();
+        self.delete_remains();
         let link = self.cold.restore();
         let group = self.number;
         let Some(received) = self.copies.of(number) else { return };
         received.link = Some(link);
         let to = received.from;
         self.send_piece(to, SnapshotPiece::Taken { group, number, pieces: 0 });
+    }
+
+    /// What an earlier copy has left that was cut off: queues of which this node has not heard, and which it knows by their
+    /// numbers. (Of a queue that was declared here the store is told when it goes.)
+    pub(super) fn delete_remains(&mut self) {
+        let (group, groups) = (u64::from(self.number), u64::from(self.cluster.placement.groups));
+        let mut number = self.shared.topology().next_queue().0;
+        self.cold.behind(move |store| {
+            let mut batch = ColdBatch::new();
+            while let Some(found) = store.queue_from(number)? {
+                if 1 + found % groups.max(1) == group {
+                    batch.delete_queue_all(found);
+                }
+                number = found.saturating_add(1);
+            }
+            store.write(batch)
+        });
     }
 
     /// A copy is of no use; another one will come.
@@ -286,6 +307,14 @@ impl GroupTask {
 }
 
 impl Copies {
+    /// What comes in is of no use any more.
+    pub(super) fn refuse_received(&mut self, group: GroupId, cluster: &Cluster) {
+        if let Some(Received { from, number, .. }) = self.received.take() {
+            let piece = SnapshotPiece::Failed { group, number };
+            cluster.peers.send(from, PeerMessage::Snapshot(piece));
+        }
+    }
+
     fn of(&mut self, number: u64) -> Option<&mut Received> {
         self.received.as_mut().filter(|received| received.number == number)
     }

@@ -95,8 +95,8 @@ impl GroupTask {
                     tracing::info!(group = self.number, to, ?reason, "the lead stays where it is");
                 }
             }
-            GroupControl::SetMembers { voters, learners, reply } => {
-                let has_begun = self.group.set_members(&voters, &learners).is_ok();
+            GroupControl::SetMembers(change, reply) => {
+                let has_begun = self.group.set_members(&change).is_ok();
                 // Whoever asked may have gone.
                 let _ = reply.send(has_begun);
             }

@@ -20,7 +20,7 @@ use crate::node::links::{DeleteIf, ShardInput};
 use crate::node::mailbox::Mailbox;
 use crate::node::shared::Shared;
 use crate::node::tasks::shard::{Records, Shard, Start, record};
-use crate::replication::{Group, Refused, shard_of};
+use crate::replication::{Group, shard_of};
 
 /// One leadership.
 pub(super) struct Leader {
@@ -191,7 +191,7 @@ impl Leader {
                     self.proposed.push_back((index, *shard_index));
                     self.backlog.pop_front();
                 }
-                Err(Refused::Full | Refused::Transferring | Refused::NotLeader | Refused::NoSuch) => return,
+                Err(_) => return,
             }
         }
     }

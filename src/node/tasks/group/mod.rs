@@ -10,6 +10,7 @@
 //! - `attaching`: consumers that come back to a new leader
 //! - `held`: what sessions are told, as long as it may come to nothing
 //! - `inputs`: what others ask for; `roles`: leads that begin and end
+//! - `leaving`: it is no member any more
 //! - `checkpoints`: everything to the cold store, so that the log can go; `copies`: the same for a member that lacks too much
 //! - `status`: how it stands
 //!
@@ -22,6 +23,7 @@ mod entry;
 mod held;
 mod inputs;
 mod leader;
+mod leaving;
 mod replica;
 mod roles;
 pub(crate) mod row;
@@ -40,6 +42,7 @@ use self::checkpoints::Checkpoints;
 use self::copies::Copies;
 use self::held::Told;
 use self::leader::Leader;
+use self::leaving::Leaving;
 use self::replica::{Entries, Replica};
 use self::row::GroupRow;
 use crate::broker::ids::{GroupId, NodeId, QueueId};
@@ -86,6 +89,9 @@ pub(crate) struct GroupTask {
     told_leader: (NodeId, u64),
     checkpoints: Checkpoints,
     copies: Copies,
+    /// This node leaves the group.
+    leaving: Option<Leaving>,
+    greet_at_ms: u64,
     /// The last index of the group's records that the log was given, and up to which it has synced them.
     last_append: u64,
     log_synced: u64,
@@ -176,6 +182,8 @@ impl GroupTask {
             told_leader: (0, 0),
             checkpoints: Checkpoints::default(),
             copies: Copies::default(),
+            leaving: None,
+            greet_at_ms: 0,
             last_append: 0,
             log_synced: 0,
             on_failure: start.on_failure,
@@ -246,6 +254,8 @@ impl GroupTask {
         // A replica may have come to where its lead begins.
         self.change_stage(meta_index);
         self.work_on_checkpoint();
+        self.go_on_leaving();
+        self.greet_outsiders();
         self.carry_out();
         self.tell_answers();
         self.release_log();
@@ -298,6 +308,9 @@ impl GroupTask {
             }
             self.take_committed(&mut work);
             self.note_copies(&mut work);
+            if work.dismissed {
+                self.dismissed();
+            }
             if !work.more || is_behind {
                 break;
             }

@@ -67,7 +67,7 @@ impl GroupTask {
     }
 
     /// What was not committed may come to nothing: the replica begins again from what is certain.
-    fn end_lead(&mut self) {
+    pub(super) fn end_lead(&mut self) {
         let Stage::Leader(leader) = std::mem::replace(&mut self.stage, Stage::Reads) else { return };
         tracing::info!(group = self.number, term = leader.term, "leads no more");
         leader.end(&mut self.out);
@@ -83,8 +83,9 @@ impl GroupTask {
     }
 
     /// Tells a node that this one leads, if it does.
-    pub(super) fn tell_node(&self, node: NodeId) {
+    pub(super) fn tell_node(&mut self, node: NodeId) {
         if let Stage::Leader(leader) = &self.stage {
+            self.group.greet(node);
             self.cluster.peers.send(node, PeerMessage::Leads(vec![(self.number, leader.term)]));
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{GroupTask, Stage};
 use crate::node::cluster::inputs::GroupStatus;
-use crate::node::cluster::standing::{leader_if_known, members_of};
+use crate::node::cluster::standing::{leader_if_known, members_of, members_version};
 
 impl GroupTask {
     pub(crate) fn status(&self) -> GroupStatus {
@@ -19,6 +19,7 @@ impl GroupTask {
             applied,
             queues: queues as u64,
             members: members_of(&self.group, self.node),
+            members_version: members_version(&self.group),
         }
     }
 

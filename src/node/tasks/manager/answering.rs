@@ -24,6 +24,10 @@ impl<W: World> Manager<W> {
                 node: self.own.node,
                 name: self.own.name.clone(),
             })),
+            Question::IsMember { cluster, node, run } if cluster == self.own.cluster => {
+                Answer::Standing(self.standing(node, run))
+            }
+            Question::IsMember { .. } => Answer::no("this is a node of another cluster"),
             Question::Report => Answer::Report(self.report().await),
             Question::Status { queues } => Answer::Status(self.status(queues).await),
             Question::Transfer { group, node } => self.transfer(group, &node).await,

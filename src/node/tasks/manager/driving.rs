@@ -14,6 +14,7 @@ use crate::node::cluster::inputs::{GroupStatus, MemberStatus};
 use crate::node::cluster::planner::{Action, NodeView, View, Wish};
 use crate::node::cluster::questions::{Answer, Question};
 use crate::node::cluster::status::{GroupOverview, Member, merge_groups};
+use crate::replication::MembersChange;
 
 /// How often to look when all is quiet, and when something is going on.
 const QUIET: Duration = Duration::from_secs(1);
@@ -94,6 +95,8 @@ impl<W: World> Manager<W> {
     }
 
     fn view(&self, reports: &Reports) -> View {
+        // In front of the members: who joins in between must not pass for one that has gone.
+        let next_node = self.world.next_node();
         let nodes = self.world.members().into_iter().map(|(node, known)| {
             let report = reports.get(&node);
             let wish = match report {
@@ -104,42 +107,49 @@ impl<W: World> Manager<W> {
             (node, NodeView { is_up: report.is_some(), wish })
         });
         let groups = merge_groups(self.own.groups, reports.values());
-        View { nodes: nodes.collect(), groups: groups.iter().map(status).collect() }
+        View { nodes: nodes.collect(), next_node, groups: groups.iter().map(status).collect() }
     }
 
     async fn carry_out(self: &Arc<Self>, action: &Action) {
         match action.clone() {
-            Action::SetMembers { group, leader, voters, learners } => {
-                tracing::info!(group, ?voters, ?learners, "a group gets other members");
-                self.order(leader, Question::SetMembers { group, voters, learners }).await;
+            Action::SetMembers { group, leader, change } => {
+                let MembersChange { voters, learners, leaving, .. } = &change;
+                tracing::info!(group, ?voters, ?learners, ?leaving, "a group gets other members");
+                if !self.order(leader, Question::SetMembers { group, change }).await {
+                    self.planner().refused(group);
+                }
             }
             Action::Transfer { group, from, to } => {
                 tracing::debug!(group, from, to, "a group gets another leader");
-                self.order(from, Question::Lead { group, to }).await;
+                let _ = self.order(from, Question::Lead { group, to }).await;
             }
             Action::Remove(node) => self.end_leave(node).await,
         }
     }
 
-    /// What does not arrive is asked for again by the planner.
-    async fn order(self: &Arc<Self>, node: u16, question: Question) {
+    /// Whether it is carried out. What does not arrive is asked for again by the planner.
+    async fn order(self: &Arc<Self>, node: u16, question: Question) -> bool {
         let answer = if node == self.own.node {
             self.obey(question).await
         } else {
             self.pass_on(node, &question).await
         };
-        if let Err(refused) = answer.granted() {
+        let granted = answer.granted();
+        if let Err(refused) = &granted {
             tracing::debug!(node, reason = refused.reason, "an order was not carried out");
         }
+        granted.is_ok()
     }
 
     /// What concerns a group that this node leads.
     pub(super) async fn obey(&self, question: Question) -> Answer {
         match question {
-            Question::SetMembers { group, voters, learners } => {
-                let has_begun = self.world.set_members(group, voters, learners).await;
-                if !has_begun {
-                    return Answer::not_now(format!("{} does not lead group {group}", self.own.name));
+            Question::SetMembers { group, change } => {
+                if !self.world.set_members(group, change).await {
+                    let name = &self.own.name;
+                    return Answer::not_now(format!(
+                        "{name} does not lead group {group}, or its members are others than it was planned for"
+                    ));
                 }
             }
             Question::Lead { group, to } => self.world.transfer(group, to),
@@ -165,6 +175,7 @@ fn status(group: &GroupOverview) -> GroupStatus {
         commit: group.commit,
         queues: group.queues,
         members: group.members.iter().map(member).collect(),
+        members_version: group.members_version,
         ..GroupStatus::default()
     }
 }

@@ -22,6 +22,10 @@ impl<W: World> Manager<W> {
         if let Some((node, known)) = same_name
             && self.is_up(*node)
         {
+            if known.peer_address == newcomer.peer_address {
+                // It is the same one, and that its process has ended is not noticed yet.
+                return Answer::not_now(format!("node {node} of this name and address passes for up"));
+            }
             return Answer::no(format!(
                 "the name {:?} is that of node {node} at {}, which is up; choose another cluster.name",
                 newcomer.name, known.peer_address

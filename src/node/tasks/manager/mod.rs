@@ -7,11 +7,13 @@
 //! - `gathering`: how all nodes stand
 //! - `driving`: the planner's steps, carried out
 //! - `draining`: giving up what this node leads
+//! - `expelled`: a node that was taken out hears of it
 //! - `service`: the task; `socket`: questions of this machine
 
 mod answering;
 mod draining;
 mod driving;
+mod expelled;
 mod gathering;
 mod membership;
 mod service;
@@ -30,7 +32,7 @@ use tokio::sync::Notify;
 
 pub(crate) use service::run;
 pub(crate) use socket::file as socket_file;
-pub(crate) use surroundings::Surroundings;
+pub(crate) use surroundings::{Fail, Surroundings};
 pub(crate) use world::{KnownNode, KnownNodes, World};
 
 use crate::broker::ids::{META_GROUP, NodeId};

@@ -26,6 +26,7 @@ pub(crate) async fn run(surroundings: Surroundings, own: Membership, options: Ma
     let manager = Arc::new(Manager::new(surroundings, own, options));
     tokio::select! {
         () = Arc::clone(&manager).run() => {}
+        () = Arc::clone(&manager).ask_whether_member() => {}
         () = serve(&manager, &mailbox) => {}
         () = socket => {}
         () = shared.stopped() => {}

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::gathering::group_of;
 use super::{KnownNode, KnownNodes, World};
-use crate::broker::ids::{GroupId, Home, META_GROUP, NodeId};
+use crate::broker::ids::{GroupId, Home, META_GROUP, NodeId, Run};
 use crate::node::cluster::handle::{Cluster, Peers};
 use crate::node::cluster::handshake::Identity;
 use crate::node::cluster::inputs::{GroupControl, GroupInput, GroupStatus};
@@ -25,10 +25,20 @@ use crate::node::cluster::status::QueueOverview;
 use crate::node::links::MetaInput;
 use crate::node::shared::Shared;
 use crate::node::tasks::peer::{LinkOptions, PeerLinks, request};
+use crate::replication::MembersChange;
 
 /// How long a task of this node, and another node, may take to answer.
 const OWN_ANSWER: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// Ends the node as one that has failed, for a reason.
+pub(crate) struct Fail(pub(crate) Box<dyn Fn(&str) + Send + Sync>);
+
+impl std::fmt::Debug for Fail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fail")
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Surroundings {
@@ -39,6 +49,7 @@ pub(crate) struct Surroundings {
     pub(crate) options: LinkOptions,
     pub(crate) identity: Identity,
     pub(crate) data_dir: PathBuf,
+    fail: Fail,
     /// As in `cluster.toml`.
     membership: Arc<Mutex<Membership>>,
     linked: Mutex<BTreeSet<NodeId>>,
@@ -55,6 +66,7 @@ impl Surroundings {
         options: LinkOptions,
         (identity, membership): (Identity, Membership),
         data_dir: PathBuf,
+        fail: Fail,
     ) -> Self {
         Self {
             shared,
@@ -63,6 +75,7 @@ impl Surroundings {
             options,
             identity,
             data_dir,
+            fail,
             membership: Arc::new(Mutex::new(membership)),
             linked: Mutex::default(),
             asked: Mutex::default(),
@@ -130,6 +143,14 @@ impl World for Surroundings {
         members.nodes.iter().map(|(node, member)| (*node, KnownNode::from(member))).collect()
     }
 
+    fn next_node(&self) -> NodeId {
+        self.cluster.members().next_node
+    }
+
+    fn last_run(&self, node: NodeId) -> Run {
+        self.cluster.members().nodes.get(&node).map_or(0, |member| member.run)
+    }
+
     fn is_linked(&self, node: NodeId) -> bool {
         self.links.is_up(node)
     }
@@ -184,9 +205,9 @@ impl World for Surroundings {
         groups
     }
 
-    async fn set_members(&self, group: GroupId, voters: Vec<NodeId>, learners: Vec<NodeId>) -> bool {
+    async fn set_members(&self, group: GroupId, change: MembersChange) -> bool {
         let (reply, answer) = oneshot::channel();
-        self.control(group, GroupControl::SetMembers { voters, learners, reply });
+        self.control(group, GroupControl::SetMembers(change, reply));
         matches!(timeout(OWN_ANSWER, answer).await, Ok(Ok(true)))
     }
 
@@ -239,6 +260,16 @@ impl World for Surroundings {
         // Whether it is written or not: the others do not let this node in again.
         let _ = self.write(|membership| membership.has_left = true).await;
         self.shared.begin_stop();
+    }
+
+    async fn expelled(&self) {
+        let (node, data_dir) = (self.identity.node, self.data_dir.display());
+        let _ = self.write(|membership| membership.has_left = true).await;
+        (self.fail.0)(&format!(
+            "node {node} ({}) was taken out of its cluster: what others had copies of has others now. To take it in again, \
+             start it with an empty data directory in place of {data_dir}",
+            self.identity.name
+        ));
     }
 }
 

@@ -6,11 +6,12 @@ use std::sync::{Arc, Weak};
 
 use super::answering::Asker;
 use super::*;
-use crate::broker::ids::GroupId;
+use crate::broker::ids::{GroupId, Run};
 use crate::node::cluster::inputs::{GroupStatus, MemberStatus};
 use crate::node::cluster::membership::KnownMember;
-use crate::node::cluster::questions::{Answer, Joined, Newcomer, Question};
+use crate::node::cluster::questions::{Answer, Joined, Newcomer, Question, Standing};
 use crate::node::cluster::status::QueueOverview;
+use crate::replication::MembersChange;
 
 const GROUPS: u16 = 8;
 
@@ -21,6 +22,8 @@ type Asked = Pin<Box<dyn Future<Output = Result<Answer, String>> + Send>>;
 struct Fake {
     members: KnownNodes,
     down: BTreeSet<NodeId>,
+    unlinked: BTreeSet<NodeId>,
+    expelled: BTreeSet<NodeId>,
     told_to_leave: BTreeSet<NodeId>,
     own_queues: u64,
     groups: Vec<(NodeId, BTreeSet<NodeId>, BTreeSet<NodeId>)>,
@@ -44,9 +47,17 @@ impl World for FakeWorld {
         self.fake().members.clone()
     }
 
+    fn next_node(&self) -> NodeId {
+        self.fake().next + 1
+    }
+
+    fn last_run(&self, _: NodeId) -> Run {
+        1
+    }
+
     fn is_linked(&self, node: NodeId) -> bool {
         let fake = self.fake();
-        fake.members.contains_key(&node) && !fake.down.contains(&node)
+        fake.members.contains_key(&node) && !fake.down.contains(&node) && !fake.unlinked.contains(&node)
     }
 
     fn link(&self, _: &KnownNodes) {}
@@ -73,18 +84,25 @@ impl World for FakeWorld {
             let all = voters.iter().map(|node| member(node, true));
             let all = all.chain(learners.iter().map(|node| member(node, false)));
             let seen = all.filter(|member| *leader == self.node || member.node == self.node);
-            GroupStatus { group, leader: *leader, members: seen.collect(), ..GroupStatus::default() }
+            GroupStatus {
+                group,
+                leader: *leader,
+                members: seen.collect(),
+                members_version: 1,
+                ..GroupStatus::default()
+            }
         };
         (0..).zip(&fake.groups).map(status).collect()
     }
 
-    async fn set_members(&self, group: GroupId, voters: Vec<NodeId>, learners: Vec<NodeId>) -> bool {
+    async fn set_members(&self, group: GroupId, change: MembersChange) -> bool {
         let mut fake = self.fake();
         let group = &mut fake.groups[usize::from(group)];
         if group.0 != self.node {
             return false;
         }
-        (group.1, group.2) = (voters.into_iter().collect(), learners.into_iter().collect());
+        assert!(group.1.iter().all(|node| change.voters.contains(node) || change.leaving.contains(node)));
+        (group.1, group.2) = (change.voters.into_iter().collect(), change.learners.into_iter().collect());
         true
     }
 
@@ -114,8 +132,22 @@ impl World for FakeWorld {
         })
     }
 
-    async fn tell(&self, address: &str, _: &Question) -> Result<Answer, String> {
-        Err(format!("{address} is not there"))
+    #[expect(refining_impl_trait, reason = "managers ask managers: one of the types needs a name")]
+    fn tell(&self, address: &str, question: &Question) -> Asked {
+        let node: Option<NodeId> =
+            address.strip_prefix("node").and_then(|rest| rest.split(':').next()?.parse().ok());
+        let manager = {
+            let fake = self.fake();
+            let is_up = |node: &NodeId| !fake.down.contains(node);
+            node.filter(is_up).and_then(|node| fake.managers.get(&node).and_then(Weak::upgrade))
+        };
+        let (question, address) = (question.clone(), address.to_owned());
+        Box::pin(async move {
+            match manager {
+                Some(manager) => Ok(manager.answer(Asker::Outside, question).await),
+                None => Err(format!("{address} is not there")),
+            }
+        })
     }
 
     async fn add_member(&self, newcomer: &Newcomer, replaces: Option<NodeId>) -> Result<NodeId, String> {
@@ -143,6 +175,10 @@ impl World for FakeWorld {
     async fn remove_member(&self, node: NodeId) -> Result<(), String> {
         self.fake().members.remove(&node);
         Ok(())
+    }
+
+    async fn expelled(&self) {
+        self.fake().expelled.insert(self.node);
     }
 
     async fn leave(&self) {}
@@ -191,6 +227,7 @@ impl Cluster {
             groups: GROUPS,
             is_founder: node == 1,
             has_left: false,
+            has_log: true,
             members: Vec::new(),
         };
         let options = ManagerOptions {
@@ -274,10 +311,19 @@ async fn a_newcomer_that_asks_twice_is_one_node() {
 #[tokio::test(start_paused = true)]
 async fn a_name_or_an_address_that_is_taken_is_refused() {
     let cluster = Cluster::of(2).await;
+    let refused = async |name: &str, peer_address: &str| {
+        let (name, peer_address) = (name.to_owned(), peer_address.to_owned());
+        let newcomer = Newcomer { name, peer_address, client_address: String::new(), token: 8 };
+        cluster.ask(1, Question::Join(newcomer)).await.granted().unwrap_err()
+    };
+    let answer = refused("node2", "node9:35672").await;
     assert_eq!(
-        cluster.join("node2", 8).await.unwrap_err(),
+        answer.reason,
         "the name \"node2\" is that of node 2 at node2:35672, which is up; choose another cluster.name"
     );
+    assert!(!answer.for_now);
+    // The same one, with an empty disk, before anybody noticed that it was gone.
+    assert!(refused("node2", "node2:35672").await.for_now);
     let newcomer = Newcomer {
         name: "other".to_owned(),
         peer_address: "node2:35672".to_owned(),
@@ -426,4 +472,39 @@ async fn the_status_tells_how_every_node_and_group_stands() {
     assert_eq!((status.asked, status.groups.len(), status.queues.len()), (2, 9, 1));
     assert!(status.groups.iter().all(|group| group.in_sync().eq([1, 2])));
     assert_eq!(status.nodes[0].version, env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_forgotten_hears_of_it_when_it_comes_back() {
+    let cluster = Cluster::of(3).await;
+    let old = KnownNodes::clone(&cluster.fake().members);
+    cluster.fake().down.insert(3);
+    cluster.order(1, Question::Forget { node: "node3".to_owned() }).await.unwrap();
+    // It knows what it knew when it went away.
+    let back = Arc::new(Mutex::new(Fake {
+        members: old,
+        down: BTreeSet::from([1, 2]),
+        managers: cluster.fake().managers.clone(),
+        next: 3,
+        ..Fake::default()
+    }));
+    let own = cluster.managers[2].own.clone();
+    let options = cluster.managers[2].options.clone();
+    let manager = Arc::new(Manager::new(FakeWorld { node: 3, fake: Arc::clone(&back) }, own, options));
+    assert!(!manager.hears_that_it_is_gone().await, "nobody can be asked");
+    back.lock().unwrap().down = BTreeSet::from([1]);
+    // There is a link: it is a member.
+    assert!(!manager.hears_that_it_is_gone().await);
+    back.lock().unwrap().unlinked = BTreeSet::from([2]);
+    Arc::clone(&manager).ask_whether_member().await;
+    assert!(back.lock().unwrap().expelled.contains(&3));
+    // Of a number that was never given nobody can say that it is gone.
+    let asked = async |cluster_name: &str, node, run| {
+        cluster.ask(1, Question::IsMember { cluster: cluster_name.to_owned(), node, run }).await
+    };
+    assert_eq!(asked("aa", 3, 1).await, Answer::Standing(Standing::Gone));
+    assert_eq!(asked("aa", 4, 1).await, Answer::Standing(Standing::Member));
+    assert_eq!(asked("aa", 2, 1).await, Answer::Standing(Standing::Member));
+    assert_eq!(asked("aa", 2, 0).await, Answer::Standing(Standing::Older));
+    assert!(matches!(asked("bb", 3, 1).await, Answer::Refused(_)));
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 
-use crate::broker::ids::{GroupId, NodeId};
+use crate::broker::ids::{GroupId, NodeId, Run};
 use crate::node::cluster::inputs::GroupStatus;
 use crate::node::cluster::membership::KnownMember;
 use crate::node::cluster::questions::{Answer, Newcomer, Question};
 use crate::node::cluster::status::QueueOverview;
+use crate::replication::MembersChange;
 
 /// A member of the cluster, as all nodes know it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +25,11 @@ pub(crate) type KnownNodes = BTreeMap<NodeId, KnownNode>;
 pub(crate) trait World: Send + Sync + 'static {
     /// The members of the cluster, as far as this node has heard.
     fn members(&self) -> KnownNodes;
+    /// The number of the node that joins next, as far as this node has heard: a smaller one that is no member's was, and
+    /// nobody will have it again. 0 when nothing was heard.
+    fn next_node(&self) -> NodeId;
+    /// The last run of a member that the cluster has heard of.
+    fn last_run(&self, node: NodeId) -> Run;
     /// Whether there is a link to that node.
     fn is_linked(&self, node: NodeId) -> bool;
     /// Links to these nodes, and to no others, are wanted.
@@ -37,12 +43,7 @@ pub(crate) trait World: Send + Sync + 'static {
     /// The groups as this node sees them, group 0 first.
     fn groups(&self) -> impl Future<Output = Vec<GroupStatus>> + Send;
     /// To a group that this node leads: have these members. Whether it has begun.
-    fn set_members(
-        &self,
-        group: GroupId,
-        voters: Vec<NodeId>,
-        learners: Vec<NodeId>,
-    ) -> impl Future<Output = bool> + Send;
+    fn set_members(&self, group: GroupId, change: MembersChange) -> impl Future<Output = bool> + Send;
     /// To a group that this node leads: let another lead.
     fn transfer(&self, group: GroupId, to: NodeId);
     /// Asks another node.
@@ -62,4 +63,6 @@ pub(crate) trait World: Send + Sync + 'static {
     fn remove_member(&self, node: NodeId) -> impl Future<Output = Result<(), String>> + Send;
     /// This node is a member no more: that is noted, and it stops.
     fn leave(&self) -> impl Future<Output = ()> + Send;
+    /// The others have taken this node out: that is noted, and it ends as one that has failed.
+    fn expelled(&self) -> impl Future<Output = ()> + Send;
 }

@@ -8,7 +8,7 @@ use crate::broker::ids::{META_GROUP, NodeId};
 use crate::node::cluster::inputs::{GroupControl, GroupStatus};
 use crate::node::cluster::meta::MetaCommand;
 use crate::node::cluster::peer::{LinkState, PeerMessage};
-use crate::node::cluster::standing::{leader_if_known, members_of};
+use crate::node::cluster::standing::{leader_if_known, members_of, members_version};
 use crate::replication::{Link, Role};
 
 /// A node that cannot be reached for so long counts as down.
@@ -116,8 +116,8 @@ impl MetaGroup {
                     tracing::info!(to, ?reason, "the lead of the meta group stays where it is");
                 }
             }
-            GroupControl::SetMembers { voters, learners, reply } => {
-                let has_begun = self.group.set_members(&voters, &learners).is_ok();
+            GroupControl::SetMembers(change, reply) => {
+                let has_begun = self.group.set_members(&change).is_ok();
                 // Whoever asked may have gone.
                 let _ = reply.send(has_begun);
             }
@@ -135,6 +135,7 @@ impl MetaGroup {
             applied: self.state.applied(),
             queues: 0,
             members: members_of(&self.group, self.origin.node),
+            members_version: members_version(&self.group),
         }
     }
 }

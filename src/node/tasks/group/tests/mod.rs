@@ -10,6 +10,9 @@ use crate::broker::ids::QueueId;
 use crate::broker::queue::GETTER;
 use crate::node::cluster::forward::{Answer, Reply, Request, Settle};
 use crate::node::cluster::inputs::{GroupControl, GroupInput};
+use crate::node::tasks::group::row::{GroupRow, STATE};
+use crate::replication::MembersChange;
+use crate::storage::ColdBatch;
 
 /// Messages of a queue, once all members have heard of everything.
 fn alive(world: &mut World, queue: QueueId) -> u64 {
@@ -236,7 +239,13 @@ fn a_lead_under_which_only_members_changed_holds_no_log_back() {
     let voters: Vec<_> = world::NODES.into_iter().filter(|node| *node != other).collect();
     for (voters, learners) in [(voters, vec![other]), (world::NODES.to_vec(), Vec::new())] {
         let (reply, mut begun) = tokio::sync::oneshot::channel();
-        let control = GroupControl::SetMembers { voters, learners, reply };
+        let change = MembersChange {
+            from: world.status(leader).members_version,
+            leaving: learners.clone(),
+            voters,
+            learners,
+        };
+        let control = GroupControl::SetMembers(change, reply);
         world.tell(leader, GroupInput::Control(control));
         world.pass(500);
         assert!(begun.try_recv().unwrap());
@@ -341,4 +350,125 @@ fn a_backlog_larger_than_memory_survives_changes_of_the_leader() {
     session.ask(&world, leader, queue, consume(consumer, false));
     world.pass(1000);
     assert_eq!(delivered(&world.told[&2]).len(), 180);
+}
+
+#[test]
+fn who_reads_a_checkpoint_must_know_what_was_declared_while_it_was_made() {
+    let mut world = World::new();
+    let queue = world.declare("q");
+    let leader = world.leader();
+    let mut session = Session::new(leader);
+    session.ask(&world, leader, queue, publish(&["a"]));
+    world.pass(300);
+    for node in world::NODES {
+        let (reply, _done) = tokio::sync::oneshot::channel();
+        world.tell(node, GroupInput::Checkpoint(reply));
+        world.declare("meanwhile");
+        world.pass(100);
+        let row = world.store(node).get_group(GROUP, STATE).unwrap().unwrap();
+        let row = GroupRow::decode(&row).unwrap();
+        assert_eq!(row.meta_index, world.meta_index, "node {node}, leader {leader}");
+    }
+}
+
+#[test]
+fn a_copy_leaves_nothing_of_an_earlier_one_that_was_cut_off() {
+    let mut world = World::new();
+    let queue = world.declare("q");
+    let leader = world.leader();
+    let other = if leader == 3 { 2 } else { 3 };
+    let mut session = Session::new(leader);
+    session.ask(&world, leader, queue, publish(&["a", "b"]));
+    world.pass(300);
+    world.kill(other);
+    session.ask(&world, leader, queue, publish(&["c"]));
+    world.pass(300);
+    world.checkpoint(leader);
+    world.wipe(other);
+    // Queues that this node had not heard of when the copy was cut off, and never hears of.
+    let store = world.store(other);
+    let mut batch = ColdBatch::new();
+    batch.put_queue(70, b"row");
+    batch.put_chunk(71, 5, b"descriptor", b"data");
+    batch.put_due(72, 1, 1);
+    store.write(batch).unwrap();
+    store.flush().unwrap();
+    assert_eq!(store.queue_from(2).unwrap(), Some(70));
+    assert_eq!(store.queue_from(71).unwrap(), Some(71));
+    world.start(other);
+    world.pass(3000);
+    assert!(world.copies > 0);
+    assert_eq!(alive(&mut world, queue), 3);
+    assert_eq!(world.store(other).queue_from(queue.0 + 1).unwrap(), None);
+}
+
+fn set_members(world: &mut World, leader: u16, voters: &[u16], leaving: &[u16]) {
+    let (reply, mut begun) = tokio::sync::oneshot::channel();
+    let from = world.status(leader).members_version;
+    let (voters, leaving) = (voters.to_vec(), leaving.to_vec());
+    let change = MembersChange { from, voters, learners: Vec::new(), leaving };
+    world.tell(leader, GroupInput::Control(GroupControl::SetMembers(change, reply)));
+    world.pass(3000);
+    assert!(begun.try_recv().unwrap());
+}
+
+#[test]
+fn a_node_that_its_group_left_while_it_was_away_forgets_what_it_had() {
+    let mut world = World::new();
+    let queue = world.declare("q");
+    let leader = world.leader();
+    let other = if leader == 3 { 2 } else { 3 };
+    let staying: Vec<_> = world::NODES.into_iter().filter(|node| *node != other).collect();
+    let mut session = Session::new(leader);
+    session.ask(&world, leader, queue, publish(&["a", "b"]));
+    world.pass(300);
+    world.checkpoint(other);
+    assert_eq!(world.store(other).queue_from(0).unwrap(), Some(queue.0));
+    world.kill(other);
+    set_members(&mut world, leader, &staying, &[other]);
+    for crashes in 0..4 {
+        world.start(other);
+        // Cut off at different points on its way out.
+        world.pass(crashes * 10);
+        world.kill(other);
+        world.pass(100);
+    }
+    world.start(other);
+    world.pass(1000);
+    let status = world.status(other);
+    assert!(status.members.is_empty() && status.commit == 0, "{status:?}");
+    assert_eq!(world.store(other).queue_from(0).unwrap(), None);
+    world.checkpoint(other);
+    assert!(world.records(other) <= 1, "{} records are left", world.records(other));
+    assert_eq!(world.leader(), leader, "nobody was disturbed");
+    // It may come in again.
+    set_members(&mut world, leader, &world::NODES, &[]);
+    assert_eq!(alive(&mut world, queue), 2);
+    world.tell(leader, GroupInput::Control(GroupControl::Transfer(other)));
+    world.pass(500);
+    assert_eq!(world.leader(), other);
+    assert_eq!(alive(&mut world, queue), 2);
+}
+
+#[test]
+fn a_member_that_leaves_while_it_is_there_forgets_what_it_had() {
+    let mut world = World::new();
+    let queue = world.declare("q");
+    let leader = world.leader();
+    let other = if leader == 3 { 2 } else { 3 };
+    let staying: Vec<_> = world::NODES.into_iter().filter(|node| *node != other).collect();
+    let mut session = Session::new(leader);
+    session.ask(&world, leader, queue, publish(&["a"]));
+    world.pass(300);
+    set_members(&mut world, leader, &staying, &[other]);
+    let status = world.status(other);
+    assert!(status.members.is_empty() && status.commit == 0, "{status:?}");
+    // The leader itself is to go: it hands over first.
+    let left = staying.iter().copied().find(|node| *node != leader).unwrap();
+    set_members(&mut world, leader, &[left], &[leader]);
+    let leader_now = world.leader();
+    assert_eq!(leader_now, left);
+    set_members(&mut world, left, &[left], &[leader]);
+    let status = world.status(leader);
+    assert!(status.members.is_empty() && status.commit == 0, "{status:?}");
 }

@@ -144,7 +144,7 @@ pub(super) struct World {
     pub(super) now_ms: u64,
     topology: Topology,
     queues: Vec<Arc<QueueEntry>>,
-    meta_index: u64,
+    pub(super) meta_index: u64,
     /// Who cannot reach whom.
     pub(super) cut: BTreeSet<(NodeId, NodeId)>,
     /// What sessions were told, by node.
@@ -207,9 +207,10 @@ impl World {
             builder.add(&Entry { shard, index, kind, payload: &record.payload }).unwrap();
         }
         let row = store.get_group(GROUP, STATE).unwrap();
-        let row = row.map_or_else(GroupRow::default, |row| GroupRow::decode(&row).unwrap());
+        let begun = || GroupRow { applied: 1, ..GroupRow::default() };
+        let row = row.map_or_else(begun, |row| GroupRow::decode(&row).unwrap());
         let restoring = store.get_group(GROUP, RESTORING).unwrap().is_some();
-        let stored = builder.finish(row.applied.max(1), restoring);
+        let stored = builder.finish(row.applied, restoring);
         let stored = stored.unwrap();
         let begins = stored.is_empty() && !restoring && !self.wiped.contains(&number);
         let stored = if begins { Stored::bootstrap(&NODES) } else { stored };
@@ -406,6 +407,11 @@ impl World {
 
     pub(super) fn status(&self, node: NodeId) -> GroupStatus {
         self.nodes[&node].task.status()
+    }
+
+    /// What a node's disk has.
+    pub(super) fn store(&self, node: NodeId) -> Arc<ColdStore> {
+        Arc::new(ColdStore::in_memory(Arc::clone(&self.disks[&node].files), Path::new("")).unwrap())
     }
 
     /// How many of the group's records a node's log holds.

@@ -209,9 +209,10 @@ impl World {
         assert_eq!(asked.ok().node, Some(node));
         self.start(node);
         let leader = self.leader();
-        let voters = self.nodes.keys().copied().collect();
+        let voters: Vec<_> = self.nodes.keys().copied().collect();
         let (reply, _answer) = oneshot::channel();
-        let control = GroupControl::SetMembers { voters, learners: Vec::new(), reply };
+        let change = self.nodes[&leader].task.group.members().change_to(&voters, &[]);
+        let control = GroupControl::SetMembers(change, reply);
         self.nodes[&leader].shared.meta.push(MetaInput::Control(control));
         self.pass(3_000);
         assert!(self.nodes[&node].cluster.meta_index() > 0, "it knows what is declared");
