@@ -9,12 +9,12 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::membership::{KnownMember, Membership, MembershipError};
-use super::questions::{Answer, Joined, Newcomer, Question, decode, encode};
+use super::questions::{Answer, Joined, Newcomer, Question, Standing, decode, encode};
 use crate::broker::ids::FIRST_NODE;
 use crate::config::{ClusterConfig, Config};
 
-/// A founder looks so long for a cluster that is there already: its own, if it comes back with an empty disk.
-const LOOK_FOR: Duration = Duration::from_secs(1);
+/// How long another member may take to say whether this node is one still.
+const MEMBER_ANSWERS: Duration = Duration::from_millis(300);
 const ASK_EVERY: Duration = Duration::from_millis(500);
 /// The same problem is told in the log once in so long.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -47,6 +47,14 @@ pub(crate) trait AskSeed: Sync {
     fn ask(&self, address: &str, question: Bytes) -> impl Future<Output = Result<Bytes, String>> + Send;
 }
 
+/// What a node answers that is in no cluster yet.
+pub(crate) fn answer_unformed(question: &[u8]) -> Vec<u8> {
+    encode(&match decode(question) {
+        Some(Question::Who) => Answer::Who(None),
+        _ => Answer::not_now("this node is itself in no cluster yet"),
+    })
+}
+
 /// Finds out what this node is, asking seeds until one answers, and has it on disk. The data directory must be locked, and
 /// the stores in it must not be opened before.
 ///
@@ -73,7 +81,11 @@ pub(crate) async fn form(
     };
     let name = cluster.name(&config.node.name);
     let membership = match known {
-        Some(known) => known_member(known, name, data_dir)?,
+        Some(known) => {
+            let known = known_member(known, name, data_dir)?;
+            let addresses = others(&known, cluster, addresses);
+            still_member(known, &addresses, data_dir, seeds).await?
+        }
         None => Forming { cluster, name, data_dir, addresses, seeds }.form().await?,
     };
     membership.write(data_dir)?;
@@ -116,6 +128,13 @@ fn known_member(known: Membership, name: &str, data_dir: &Path) -> Result<Member
             known.node, known.name, known.cluster
         )));
     }
+    if known.has_log && !has_log(data_dir) {
+        return Err(FormationError(format!(
+            "{dir} has lost the log of node {} ({}): what it promised to the other nodes is gone. Start it with an empty \
+             data directory, while a majority of the others is up: it joins as a new node, and gets copies",
+            known.node, known.name
+        )));
+    }
     if known.name != name {
         return Err(FormationError(format!(
             "{dir} belongs to the node {:?} of the cluster {}, and cluster.name is {name:?}",
@@ -131,6 +150,56 @@ fn known_member(known: Membership, name: &str, data_dir: &Path) -> Result<Member
         "this node is a member of a cluster"
     );
     Ok(Membership { run, ..known })
+}
+
+fn has_log(data_dir: &Path) -> bool {
+    std::fs::read_dir(data_dir.join("log")).is_ok_and(|mut files| files.next().is_some())
+}
+
+/// Where other members may be found.
+fn others(known: &Membership, cluster: &ClusterConfig, own: &Addresses) -> Vec<String> {
+    let members = known.members.iter().filter(|member| member.node != known.node);
+    let mut all: Vec<_> = members.map(|member| member.address.clone()).collect();
+    let seeds = cluster.seeds.iter().filter(|seed| **seed != own.peers && **seed != cluster.bind.to_string());
+    all.extend(seeds.cloned());
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// A node that was taken out while it was down hears of it before anything begins, if somebody is there to tell. Otherwise it
+/// is asked again later (`tasks/manager`).
+async fn still_member(
+    known: Membership,
+    others: &[String],
+    data_dir: &Path,
+    seeds: &impl AskSeed,
+) -> Result<Membership, FormationError> {
+    let question =
+        Question::IsMember { cluster: known.cluster.clone(), node: known.node, run: known.run - 1 };
+    for address in others {
+        let asked = timeout(MEMBER_ANSWERS, seeds.ask(address, encode(&question).into())).await;
+        let answer = asked.ok().and_then(Result::ok).and_then(|answer| decode(&answer));
+        match answer {
+            Some(Answer::Standing(Standing::Gone)) => {
+                let gone = Membership { has_left: true, ..known };
+                gone.write(data_dir)?;
+                return known_member(gone.clone(), &gone.name, data_dir);
+            }
+            Some(Answer::Standing(Standing::Member)) => break,
+            Some(Answer::Standing(Standing::Older)) => {
+                return Err(FormationError(format!(
+                    "{} is an older copy of what node {} ({}) has had: it would deny what that has promised to the others. \
+                     Start it with an empty data directory, while a majority of the others is up",
+                    data_dir.display(),
+                    known.node,
+                    known.name
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(known)
 }
 
 struct Forming<'a, S> {
@@ -171,22 +240,39 @@ impl<S: AskSeed> Forming<'_, S> {
         self.cluster.seeds.iter().map(String::as_str).filter(|seed| !self.is_own(seed))
     }
 
-    /// A seed that is a member of a cluster.
+    /// A seed that is a member of a cluster. None when no seed is, for what a majority of them says: whoever has a cluster, and
+    /// is only down or not heard, does not say that it looks for one. So a node that lost its disk founds no second one.
     async fn find_cluster(&self) -> Option<&str> {
-        self.others().next()?;
-        let until = Instant::now() + LOOK_FOR;
-        loop {
+        let majority = self.cluster.seeds.len() / 2 + 1;
+        let (begun, mut told) = (Instant::now(), Instant::now());
+        while self.others().next().is_some() {
+            let (mut looking, mut silent) = (1, Vec::new());
             for seed in self.others() {
-                // One that is itself looking does not answer.
-                let answer = timeout(ASK_EVERY, self.ask(seed, &Question::Who)).await;
-                if let Ok(Ok(Answer::Who(Some(_)))) = answer {
-                    return Some(seed);
+                match timeout(ASK_EVERY, self.ask(seed, &Question::Who)).await {
+                    Ok(Ok(Answer::Who(Some(_)))) => return Some(seed),
+                    Ok(Ok(Answer::Who(None))) => looking += 1,
+                    _ => silent.push(seed),
                 }
             }
-            if Instant::now() >= until {
+            if looking >= majority {
                 return None;
             }
+            if told.elapsed() >= TELL_EVERY {
+                told = Instant::now();
+                self.tell_waiting(&silent.join(", "), begun.elapsed() >= 2 * TELL_EVERY);
+            }
             sleep(ASK_EVERY).await;
+        }
+        None
+    }
+
+    fn tell_waiting(&self, silent: &str, is_late: bool) {
+        let text = "waits with founding a cluster until a majority of cluster.seeds says that it has none: those that do not \
+                    answer may have one. With cluster.seeds empty this node founds one by itself";
+        if is_late {
+            tracing::warn!(silent, "{text}");
+        } else {
+            tracing::info!(silent, "{text}");
         }
     }
 

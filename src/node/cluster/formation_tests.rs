@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::super::questions::Who;
 use super::*;
@@ -10,6 +11,8 @@ use super::*;
 #[derive(Default)]
 struct Script {
     answers: Mutex<VecDeque<Answer>>,
+    /// So many questions are not answered before.
+    silent: AtomicU32,
     asked: Mutex<Vec<(String, Question)>>,
 }
 
@@ -26,6 +29,11 @@ impl Script {
 impl AskSeed for Script {
     async fn ask(&self, address: &str, question: Bytes) -> Result<Bytes, String> {
         self.asked.lock().unwrap().push((address.to_owned(), decode(&question).unwrap()));
+        let silent = self.silent.load(Ordering::Relaxed);
+        if silent > 0 {
+            self.silent.store(silent - 1, Ordering::Relaxed);
+            return std::future::pending().await;
+        }
         let answer = self.answers.lock().unwrap().pop_front();
         answer.map(|answer| encode(&answer).into()).ok_or_else(|| "connection refused".to_owned())
     }
@@ -78,12 +86,25 @@ async fn a_node_without_seeds_founds_a_cluster_and_knows_it_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_of_the_seeds_founds_the_cluster_when_nobody_else_has() {
+async fn the_first_of_the_seeds_founds_the_cluster_when_a_majority_looks_for_one() {
+    let three = ["127.0.0.1:1001", "127.0.0.1:1002", "127.0.0.1:1003"];
+    // Nobody is there, then one is.
+    let refused = || Answer::no("of another release");
+    let script = Script::of([refused(), refused(), refused(), Answer::Who(None)]);
     let dir = tempfile::tempdir().unwrap();
-    let script = Script::default();
-    let formed = form_in(dir.path(), &["127.0.0.1:1001", "127.0.0.1:1002"], &script).await;
+    let formed = form_in(dir.path(), &three, &script).await;
     assert!(matches!(formed, Ok(Formed::Member(Membership { is_founder: true, .. }))), "{formed:?}");
-    assert!(script.asked().iter().all(|address| address == "127.0.0.1:1002"));
+    assert_eq!(script.asked(), ["127.0.0.1:1002", "127.0.0.1:1003", "127.0.0.1:1002", "127.0.0.1:1003"]);
+    // Of two both must have said so.
+    let dir = tempfile::tempdir().unwrap();
+    let script = Script { silent: AtomicU32::new(3), ..Script::of([Answer::Who(None)]) };
+    let formed = form_in(dir.path(), &three[..2], &script).await;
+    assert!(matches!(formed, Ok(Formed::Member(Membership { is_founder: true, .. }))), "{formed:?}");
+    assert_eq!(script.asked().len(), 4);
+    // Itself alone is a majority of itself.
+    let dir = tempfile::tempdir().unwrap();
+    let formed = form_in(dir.path(), &three[..1], &Script::default()).await;
+    assert!(matches!(formed, Ok(Formed::Member(Membership { is_founder: true, .. }))), "{formed:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,4 +187,78 @@ async fn a_node_that_was_taken_in_before_its_first_start_is_a_member_then() {
     assert!(again.0.contains("already"), "{again}");
     let formed = form(&config, dir.path(), &addresses(), &Script::default()).await;
     assert!(matches!(formed, Ok(Formed::Member(Membership { node: 4, run: 1, .. }))), "{formed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_of_the_seeds_founds_nothing_as_long_as_the_others_do_not_say_that_they_have_none() {
+    let seeds = ["127.0.0.1:1001", "127.0.0.1:1002", "127.0.0.1:1003"];
+    // Its disk was wiped, and the others stand still or cannot be reached for a minute.
+    let dir = tempfile::tempdir().unwrap();
+    let who = Who { cluster: "00000000000000aa".to_owned(), node: 2, name: "node2".to_owned() };
+    let script = Script { silent: AtomicU32::new(60), ..Script::of([Answer::Who(Some(who)), joined()]) };
+    let formed = form_in(dir.path(), &seeds, &script).await;
+    assert!(matches!(formed, Ok(Formed::Member(Membership { is_founder: false, .. }))), "{formed:?}");
+    // There is none: the other one looks for one itself.
+    let dir = tempfile::tempdir().unwrap();
+    let script = Script { silent: AtomicU32::new(60), ..Script::of([Answer::Who(None)]) };
+    let formed = form_in(dir.path(), &seeds, &script).await;
+    assert!(matches!(formed, Ok(Formed::Member(Membership { is_founder: true, .. }))), "{formed:?}");
+    assert!(script.asked().len() > 60);
+}
+
+#[test]
+fn a_node_in_no_cluster_says_so_and_takes_nobody() {
+    let answer = |question: &Question| decode::<Answer>(&answer_unformed(&encode(question)));
+    assert_eq!(answer(&Question::Who), Some(Answer::Who(None)));
+    assert!(matches!(answer(&Question::Report), Some(Answer::Refused(refused)) if refused.for_now));
+    assert!(decode::<Answer>(&answer_unformed(b"?")).is_some());
+}
+
+#[tokio::test]
+async fn a_node_that_lost_its_log_does_not_come_back_under_its_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let Ok(Formed::Member(member)) = form_in(dir.path(), &[], &Script::default()).await else { panic!() };
+    Membership { has_log: true, ..member }.write(dir.path()).unwrap();
+    for lost in [true, false] {
+        let problem = form_in(dir.path(), &[], &Script::default()).await.unwrap_err().0;
+        assert!(problem.contains("has lost the log of node 1 (node1)"), "{problem}");
+        if lost {
+            // A directory alone is no log.
+            std::fs::create_dir(dir.path().join("log")).unwrap();
+        }
+    }
+    std::fs::write(dir.path().join("log").join("1"), "").unwrap();
+    form_in(dir.path(), &[], &Script::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_that_was_forgotten_is_told_so_at_its_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let seeds = ["127.0.0.1:1000", "127.0.0.1:1002"];
+    let script = Script::of([joined()]);
+    let Ok(Formed::Member(member)) = form_in(dir.path(), &seeds, &script).await else { panic!() };
+    // Another one knows it still: it starts.
+    let script = Script::of([Standing::Member, Standing::Gone].map(Answer::Standing));
+    form_in(dir.path(), &seeds, &script).await.unwrap();
+    let question = Question::IsMember { cluster: member.cluster.clone(), node: member.node, run: 1 };
+    assert_eq!(*script.asked.lock().unwrap(), [("127.0.0.1:1000".to_owned(), question)]);
+    // The first one does not say, the next one does.
+    let script = Script::of([Answer::not_now("just starting"), Answer::Standing(Standing::Gone)]);
+    let problem = form_in(dir.path(), &seeds, &script).await.unwrap_err().0;
+    assert!(problem.contains("has left the cluster"), "{problem}");
+    // It need not be told again.
+    let problem = form_in(dir.path(), &seeds, &Script::default()).await.unwrap_err().0;
+    assert!(problem.contains("start it with an empty data directory"), "{problem}");
+}
+
+#[tokio::test]
+async fn an_older_copy_of_a_node_does_not_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let seeds = ["127.0.0.1:1000"];
+    form_in(dir.path(), &seeds, &Script::of([joined()])).await.unwrap();
+    let script = Script::of([Answer::Standing(Standing::Older)]);
+    let problem = form_in(dir.path(), &seeds, &script).await.unwrap_err().0;
+    assert!(problem.contains("is an older copy of what node 4 (node1) has had"), "{problem}");
+    // Nothing is noted: the newer one may be put in its place.
+    form_in(dir.path(), &seeds, &Script::default()).await.unwrap();
 }

@@ -8,11 +8,11 @@ use tokio::net::TcpListener;
 use super::failure::StartError;
 use crate::broker::ids::Placement;
 use crate::config::{ClusterConfig, Config};
-use crate::node::cluster::formation::{Addresses, AskSeed, Formed, form};
+use crate::node::cluster::formation::{Addresses, AskSeed, Formed, answer_unformed, form};
 use crate::node::cluster::handshake::Identity;
 use crate::node::cluster::membership::Membership;
 use crate::node::cluster::security::Security;
-use crate::node::tasks::peer::{LinkOptions, request};
+use crate::node::tasks::peer::{LinkOptions, answer_all, request};
 
 /// What links to other nodes begin with.
 pub(super) struct Peering {
@@ -45,7 +45,16 @@ impl Peering {
         let addresses =
             Addresses { peers: cluster.advertise(bound), clients: cluster.client_address(clients, bound) };
         let seeds = Seeds { options: &options, own: stranger(cluster.name(&config.node.name)) };
-        let formed = form(config, data_dir, &addresses, &seeds).await;
+        // Who looks for a cluster says that it has none: nobody founds one before all others have said so.
+        let unformed = answer_all(&options, &seeds.own, &listener, answer_unformed);
+        let forming = async {
+            let is_new = Membership::read(data_dir).is_ok_and(|known| known.is_none());
+            if is_new { unformed.await } else { std::future::pending().await }
+        };
+        let formed = tokio::select! {
+            formed = form(config, data_dir, &addresses, &seeds) => formed,
+            () = forming => return Err(StartError::Cluster("the peers' listener ended".to_owned())),
+        };
         match formed {
             Ok(Formed::Member(membership)) => Ok(Some(Self { membership, listener, options, addresses })),
             Ok(Formed::Alone) => Ok(None),

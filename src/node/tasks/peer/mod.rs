@@ -39,7 +39,7 @@ use crate::node::cluster::peer::{LinkState, PeerMessage};
 use crate::node::cluster::security::{Security, SecurityError};
 use node::Peer;
 
-pub(crate) use request::request;
+pub(crate) use request::{answer_all, request};
 
 /// Who is told what other nodes say. Nothing in it may wait, nor change the links' nodes.
 pub(crate) trait Incoming: fmt::Debug + Send + Sync {

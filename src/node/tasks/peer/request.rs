@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::greeting::{LinkError, Stream, dial, hello, read_frame, write_frame};
+use super::greeting::{LinkError, Stream, dial, hello, read_frame, receive, write_frame};
 use super::{Context, LinkOptions};
-use crate::node::cluster::handshake::{Identity, Purpose};
+use crate::node::cluster::handshake::{Hello, Identity, Purpose, Unfit};
 
 /// No question and no answer is longer.
 const BYTES_MAX: usize = 16 << 20;
@@ -39,6 +40,28 @@ pub(crate) async fn request(
         Ok(Ok(answer)) => Ok(answer.into()),
         Ok(Err(problem)) => Err(LinkError::Other(format!("the node let the question drop: {problem}"))),
         Err(_) => Err(LinkError::Other("no answer in time".to_owned())),
+    }
+}
+
+/// Answers all that come with a question, and lets nobody else in.
+#[expect(clippy::disallowed_methods, reason = "a short task for each question")]
+pub(crate) async fn answer_all(
+    options: &LinkOptions,
+    own: &Identity,
+    listener: &TcpListener,
+    answer: fn(&[u8]) -> Vec<u8>,
+) {
+    while let Ok((socket, _)) = listener.accept().await {
+        let (options, own) = (options.clone(), own.clone());
+        tokio::spawn(timeout(QUESTION_TIMEOUT, async move {
+            let only_questions = |hello: &Hello| match hello.purpose {
+                Purpose::Request => Ok(()),
+                Purpose::Link | Purpose::Call => Err(Unfit(format!("{} is in no cluster yet", own.name))),
+            };
+            let (mut stream, _) = receive(&options, &own, socket, only_questions).await?;
+            let question = read_frame(&mut stream, BYTES_MAX).await?;
+            write_frame(&mut stream, &answer(&question)).await
+        }));
     }
 }
 
