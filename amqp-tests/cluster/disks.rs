@@ -1,27 +1,28 @@
 //! Disks that are lost, or full.
 
+use std::time::Duration;
+
 use super::alone;
 use super::load::Load;
 use super::nodes::Nodes;
 use super::small_disk::SmallDisk;
 
-#[test]
-fn a_node_whose_disk_was_wiped_is_filled_again() {
+/// A node loses its disk, comes back, and is given copies.
+fn a_disk_is_wiped(wiped: usize) {
     let _alone = alone();
     let mut nodes = Nodes::on_loopback(3);
     let mut load = Load::start(nodes.addresses());
     load.check_each_node();
     nodes.await_whole();
     load.fault("wiped disk");
-    // Not the one that founded the cluster: it would found another.
-    nodes.kill(2);
-    nodes.wipe(2);
+    nodes.kill(wiped);
+    nodes.wipe(wiped);
     load.await_progress();
-    nodes.begin(2);
+    nodes.begin(wiped);
     load.check_each_node();
     nodes.await_whole();
     // The others may go now, one after the other: what they had is there.
-    for place in [0, 1] {
+    for place in (0..nodes.count()).filter(|place| *place != wiped) {
         load.fault("kill");
         nodes.kill(place);
         load.await_progress();
@@ -29,6 +30,57 @@ fn a_node_whose_disk_was_wiped_is_filled_again() {
         load.check_each_node();
         nodes.await_whole();
     }
+    load.finish();
+}
+
+#[test]
+fn a_node_whose_disk_was_wiped_is_filled_again() {
+    a_disk_is_wiped(2);
+}
+
+#[test]
+fn the_founder_is_filled_again_too_when_its_disk_was_wiped() {
+    a_disk_is_wiped(0);
+}
+
+#[test]
+fn a_founder_with_an_empty_disk_waits_for_its_cluster() {
+    let _alone = alone();
+    let mut nodes = Nodes::on_loopback(3);
+    let mut load = Load::start(nodes.addresses());
+    load.check_each_node();
+    nodes.await_whole();
+    load.fault("power, and a wiped disk");
+    (0..nodes.count()).for_each(|place| nodes.kill(place));
+    nodes.wipe(0);
+    nodes.begin(0);
+    // Long enough to found another cluster, and to confirm into that.
+    std::thread::sleep(Duration::from_secs(5));
+    nodes.begin(1);
+    nodes.begin(2);
+    load.check_each_node();
+    nodes.await_whole();
+    load.finish();
+}
+
+#[test]
+fn a_node_that_was_forgotten_does_not_come_back_with_its_old_disk() {
+    let _alone = alone();
+    let mut nodes = Nodes::on_loopback(3);
+    let mut load = Load::start(nodes.addresses());
+    load.check_each_node();
+    nodes.await_whole();
+    load.fault("forgotten");
+    nodes.kill(2);
+    load.await_progress();
+    nodes.forget(2);
+    nodes.begin(2);
+    assert!(!nodes.await_end(2).success(), "it ends as one that has failed");
+    load.await_progress();
+    nodes.wipe(2);
+    nodes.begin(2);
+    load.check_each_node();
+    nodes.await_whole();
     load.finish();
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -135,14 +135,36 @@ impl Nodes {
     }
 
     /// Waits until a node has ended by itself.
-    pub(super) fn await_end(&mut self, place: usize) {
+    pub(super) fn await_end(&mut self, place: usize) -> ExitStatus {
         let (child, _) = self.nodes[place].process.as_mut().expect("a running node");
         let end = Instant::now() + STARTUP;
-        while child.try_wait().expect("a child of ours").is_none() {
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("a child of ours") {
+                break status;
+            }
             assert!(Instant::now() < end, "node {} does not end", place + 1);
             std::thread::sleep(Duration::from_millis(10));
-        }
+        };
         self.kill(place);
+        status
+    }
+
+    /// Has a node that is down taken out by the first one.
+    pub(super) fn forget(&self, place: usize) {
+        let end = Instant::now() + STARTUP;
+        loop {
+            let asked = Command::new(program())
+                .args(["cluster", "forget", &format!("node{}", place + 1), "--config"])
+                .arg(self.file(0, "toml"))
+                .output()
+                .expect("the command runs");
+            if asked.status.success() {
+                return;
+            }
+            let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+            assert!(Instant::now() < end, "node {} cannot be forgotten: {said}", place + 1);
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Sends a signal by its name.
