@@ -126,6 +126,10 @@ enum Step {
 
 /// The next step of a group towards the nodes it is to have.
 fn next_step(group: &GroupStatus, view: &View, target: &BTreeSet<NodeId>) -> Step {
+    // Nobody is to stay: then it stays as it is, rather than with the last one that is left.
+    if target.is_empty() {
+        return Step::Nothing;
+    }
     let now = Members::of(group);
     let outsiders = target.iter().filter(|node| !now.voters.contains(node) && !now.learners.contains(node));
     let newcomers: BTreeSet<_> = outsiders.copied().filter(|node| view.is_up(*node)).collect();

@@ -478,7 +478,9 @@ fn can_be_forgotten(model: &Model, node: NodeId) -> bool {
         let others = voters.iter().filter(|n| **n != node && model.nodes.contains_key(n)).count();
         others > voters.len() / 2
     };
-    !model.nodes[&node].is_up && model.nodes.len() > 1 && model.groups.iter().all(is_fine)
+    // Where all others are to leave, nobody could take over what they have.
+    let somebody_stays = model.nodes.iter().any(|(other, view)| *other != node && view.wish != Wish::Leave);
+    !model.nodes[&node].is_up && somebody_stays && model.groups.iter().all(is_fine)
 }
 
 #[test]
