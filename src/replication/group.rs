@@ -56,6 +56,8 @@ pub struct Group {
     pub(super) target: Option<Target>,
     /// Nodes that may take themselves for members.
     pub(super) outsiders: BTreeSet<NodeId>,
+    /// See `State::floor`.
+    pub(super) floor: (u64, u64),
     /// This node is no member any more.
     pub(super) is_dismissed: bool,
     /// Nodes whose process is gone.
@@ -179,6 +181,7 @@ impl Group {
         let (base, last) = (stored.found.base_index, stored.found.last_index());
         let entries = Entries::new(shard, log, stored.found);
         let first_entry = entries.first_log_index().unwrap_or(u64::MAX);
+        let floor = stored.state.floor;
         let view = View::new(entries, hard_state, stored.state.members);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config(&options, base), view, &logger)
@@ -214,6 +217,7 @@ impl Group {
             copies: Copies::default(),
             target: None,
             outsiders: BTreeSet::new(),
+            floor,
             is_dismissed: false,
             dead: BTreeSet::new(),
             campaign_at_ms: None,

@@ -2,7 +2,8 @@
 //!
 //! Whoever leaves a group may be away then, or be cut off from what commits it: nobody replicates it to a node that is no
 //! member. So who leads tells nodes that speak as members and are none, and those to which a link comes up. What it says is
-//! void when the receiver knows of a later leader, or of a later change of the members: it may have come in again since.
+//! void when the receiver has entries of a later leader, or knows of a later change of the members: it may have come in again
+//! since.
 
 use std::sync::Arc;
 
@@ -50,11 +51,14 @@ impl Group {
     /// A leader says that this node is no member behind that change of them.
     pub(super) fn hear_dismissal(&mut self, term: u64, version: u64) {
         let entries = &self.raw.store().entries;
-        let has_nothing = entries.last_index() == 0 && !self.restoring;
+        let last = entries.last_index();
+        let has_nothing = last == 0 && !self.restoring;
+        let heard_later = entries.term(last).is_some_and(|last_term| last_term > term);
         let known = self.raw.store().members.index.max(entries.last_change());
-        if has_nothing || term < self.term() || known > version {
+        if has_nothing || heard_later || known > version {
             return;
         }
+        let term = term.max(self.term());
         if term > self.term() || self.raw.raft.state != StateRole::Follower {
             self.raw.raft.become_follower(term, 0);
             self.align_timeout();
@@ -64,13 +68,16 @@ impl Group {
 
     /// What this node has of the group is gone from its store, and it is noted durably that this was begun: as for a copy
     /// ([`restore_begins`](Self::restore_begins)). The group begins again as one that this node has never been in, but for its
-    /// term and its vote. When what work then brings is synced, the note may go: [`forgotten`](Self::forgotten).
+    /// term, its vote, and how far its log went: members that have not heard of the change yet may still ask for its vote, and
+    /// must not get it with less. When what work then brings is synced, the note may go: [`forgotten`](Self::forgotten).
     ///
     /// # Errors
     /// When the settings make no sense.
     pub fn forget(&mut self) -> Result<(), StorageError> {
-        let raft = &self.raw.raft;
-        let state = State { term: raft.term, vote: raft.vote, ..State::default() };
+        let (raft, entries) = (&self.raw.raft, &self.raw.store().entries);
+        let last = entries.last_index();
+        let floor = self.floor.max((entries.term(last).unwrap_or(0), last));
+        let state = State { term: raft.term, vote: raft.vote, floor, ..State::default() };
         let log = self.raw.store().entries.log();
         let stored = Stored::empty(state, self.next_log_index, self.states.last());
         let mut new = Self::new(self.options.clone(), stored, Arc::clone(&log), self.now_ms)?;

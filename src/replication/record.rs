@@ -17,6 +17,10 @@ pub const RAFT_STATE: u8 = 33;
 /// Bytes in front of an entry's data.
 pub(super) const ENTRY_HEAD: usize = 17;
 
+/// Flags of a state.
+const RESETS: u8 = 1;
+const FLOOR: u8 = 2;
+
 const SHARD_BASE: u16 = 0x4000;
 
 /// The node's log knows a group's records by this shard.
@@ -124,6 +128,8 @@ pub(super) struct State {
     pub(super) base_term: u64,
     /// All entries recorded in front of this record are void.
     pub(super) resets: bool,
+    /// Term and index of the last entry of a log that was forgotten: nobody with less gets a vote.
+    pub(super) floor: (u64, u64),
     pub(super) members: Membership,
 }
 
@@ -133,22 +139,27 @@ impl State {
         for number in [self.term, self.vote, self.commit, self.base_index, self.base_term] {
             head.put_u64(number);
         }
-        head.put_u8(u8::from(self.resets));
+        let has_floor = self.floor != (0, 0);
+        head.put_u8(if self.resets { RESETS } else { 0 } | if has_floor { FLOOR } else { 0 });
+        if has_floor {
+            head.put_u64(self.floor.0);
+            head.put_u64(self.floor.1);
+        }
         self.members.encode(&mut head);
         Append { shard, index: log_index, kind: RAFT_STATE, head, body: Bytes::new() }
     }
 
     pub(super) fn decode(payload: &[u8]) -> Option<Self> {
         let mut reader = Reader(payload);
-        Some(Self {
-            term: reader.u64()?,
-            vote: reader.u64()?,
-            commit: reader.u64()?,
-            base_index: reader.u64()?,
-            base_term: reader.u64()?,
-            resets: reader.u8()? != 0,
-            members: Membership::decode(reader.0)?,
-        })
+        let mut numbers = [0; 5];
+        for number in &mut numbers {
+            *number = reader.u64()?;
+        }
+        let [term, vote, commit, base_index, base_term] = numbers;
+        let flags = reader.u8().filter(|flags| flags & !(RESETS | FLOOR) == 0)?;
+        let floor = if flags & FLOOR != 0 { (reader.u64()?, reader.u64()?) } else { (0, 0) };
+        let (resets, members) = (flags & RESETS != 0, Membership::decode(reader.0)?);
+        Some(Self { term, vote, commit, base_index, base_term, resets, floor, members })
     }
 }
 

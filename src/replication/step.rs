@@ -133,6 +133,9 @@ impl Group {
         match message.get_msg_type() {
             MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => {
                 let is_transfer = message.context == CAMPAIGN_TRANSFER;
+                if (message.log_term, message.index) < self.floor {
+                    return false;
+                }
                 // Its log is whole while a copy comes in, so it can tell whether the candidate has everything.
                 !self.stalled && (is_transfer || self.promise.allows(from, self.now_ms))
             }

@@ -174,6 +174,7 @@ impl Group {
             base_index,
             base_term,
             resets: self.states.resets,
+            floor: self.floor,
             members: view.members.clone(),
         };
         let first_entry = view.entries.first_log_index().unwrap_or(u64::MAX);

@@ -170,6 +170,9 @@ impl Cluster {
         for to in outcome.wants_copy {
             self.send_copy(at, to);
         }
+        if let Some(to) = outcome.refuses_copy_of {
+            self.packets.push((self.now + 10.0, from, to, Packet::CopyDone(false)));
+        }
         if let Some(to) = outcome.has_copy_of {
             self.packets.push((self.now + 10.0, from, to, Packet::CopyDone(true)));
         }

@@ -29,7 +29,11 @@ fn run(seed: u64, faults: &Faults, bug: Bug) -> Cluster {
         }
     }
     if !is_done {
-        cluster.checker.fail("the members do not come together again".to_owned());
+        let groups = cluster.members.iter().filter_map(|member| member.group.as_ref());
+        let stand =
+            groups.map(|group| format!("{group:?} {:?} {:?}", group.members(), group.member_progress()));
+        let stand: Vec<_> = stand.collect();
+        cluster.checker.fail(format!("the members do not come together again: {stand:#?}"));
     }
     cluster.check_end(&voters);
     cluster

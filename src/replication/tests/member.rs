@@ -67,6 +67,8 @@ pub(super) struct Outcome {
     pub(super) wants_copy: Vec<NodeId>,
     /// A copy is in force; the sender may be told.
     pub(super) has_copy_of: Option<NodeId>,
+    /// A copy is of no use any more; the same.
+    pub(super) refuses_copy_of: Option<NodeId>,
 }
 
 impl Member {
@@ -227,7 +229,7 @@ impl Member {
         if work.dismissed && self.forgets.is_none() && group.restore_begins().is_ok() {
             self.store = Store { restoring: true, ..Store::default() };
             self.live = self.store.clone();
-            self.copy = None;
+            outcome.refuses_copy_of = self.copy.take().map(|(from, ..)| from);
             self.proposed.clear();
             self.forgets = Some(self.disk.last() + 1);
             if let Err(failure) = group.forget() {
