@@ -7,13 +7,14 @@
 //! next attempt brings the consumers again. What was published and settled before stays what it is: numbers already known are
 //! answered, and not carried out again.
 //!
-//! - `one`: a single session
+//! - `one`: a single session; `closing`: the end of an attempt
 //! - `publishes`, `asks`: what waits for the shard
 //! - `letters`: dead letters among it
 //! - `held`: what consumers have not settled
 //! - `table`: what a group remembers of sessions
 
 mod asks;
+mod closing;
 mod held;
 mod letters;
 mod one;

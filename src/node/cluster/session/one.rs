@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
 use super::asks::{Ask, Question, settlement, spec};
+use super::closing::Closing;
 use super::held::Held;
 use super::letters::{self, Letters};
 use super::publishes::Publishes;
@@ -86,27 +87,6 @@ enum State {
     Open,
     /// Something is missing, and the session was told: what still comes of this attempt is dropped.
     Over,
-}
-
-/// An attempt that ends: its consumers are given nothing more when all of these are answered.
-#[derive(Debug, Default)]
-struct Closing {
-    has_begun: bool,
-    suspends: Vec<Ask>,
-}
-
-impl Closing {
-    fn may_go_on(&mut self) -> bool {
-        !self.has_begun || self.suspends.iter_mut().all(Ask::is_answered)
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut may_go_on = true;
-        for suspend in &mut self.suspends {
-            may_go_on &= suspend.poll(cx).is_ready();
-        }
-        if may_go_on { Poll::Ready(()) } else { Poll::Pending }
-    }
 }
 
 impl Session {

@@ -131,8 +131,8 @@ impl Asks {
 
     /// The next queue whose owner is to be asked again whether it may go.
     pub(super) fn drop_again(&mut self, now_ms: u64) -> Option<(QueueId, Option<u64>)> {
-        let next = self.unanswered.pop_front_if(|(at_ms, ..)| *at_ms <= now_ms);
-        next.map(|(_, id, idle_since_ms)| (id, idle_since_ms))
+        self.unanswered.front().filter(|(at_ms, ..)| *at_ms <= now_ms)?;
+        self.unanswered.pop_front().map(|(_, id, idle_since_ms)| (id, idle_since_ms))
     }
 
     /// Ready when something came.
