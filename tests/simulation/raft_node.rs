@@ -300,7 +300,7 @@ impl RaftNode {
         member.group.restore_begins().ok()?;
         let emptied = keep(&self.cold, group, &State::default(), true);
         let kept = emptied.and_then(|()| keep(&self.cold, group, &state, true));
-        self.failure = self.failure.take().or(kept.err());
+        self.failure = self.failure.take().or_else(|| kept.err());
         if self.failure.is_some() {
             return None;
         }

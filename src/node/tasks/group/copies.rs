@@ -282,7 +282,7 @@ impl GroupTask {
 
     /// What an earlier copy has left that was cut off: queues of which this node has not heard, and which it knows by their
     /// numbers. (Of a queue that was declared here the store is told when it goes.)
-    pub(super) fn delete_remains(&mut self) {
+    pub(super) fn delete_remains(&self) {
         let (group, groups) = (u64::from(self.number), u64::from(self.cluster.placement.groups));
         let mut number = self.shared.topology().next_queue().0;
         self.cold.behind(move |store| {

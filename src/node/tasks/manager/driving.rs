@@ -145,7 +145,8 @@ impl<W: World> Manager<W> {
     pub(super) async fn obey(&self, question: Question) -> Answer {
         match question {
             Question::SetMembers { group, change } => {
-                if !self.world.set_members(group, change).await {
+                let has_begun = self.world.set_members(group, change).await;
+                if !has_begun {
                     let name = &self.own.name;
                     return Answer::not_now(format!(
                         "{name} does not lead group {group}, or its members are others than it was planned for"
