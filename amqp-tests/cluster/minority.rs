@@ -24,21 +24,19 @@ fn a_minority_confirms_nothing_and_says_so_until_there_is_a_majority_again() {
     nodes.await_whole();
     nodes.kill(0);
     nodes.kill(1);
-    let confirm = runtime.block_on(async {
-        let options = BasicPublishOptions::default();
-        let properties = BasicProperties::default().with_delivery_mode(2);
-        let published = channel.basic_publish("".into(), "kept".into(), options, b"kept", properties).await;
-        let confirm = published.expect("it can be published");
+    let options = BasicPublishOptions::default();
+    let properties = BasicProperties::default().with_delivery_mode(2);
+    let publishing = channel.basic_publish("".into(), "kept".into(), options, b"kept", properties);
+    let mut confirm = Box::pin(runtime.block_on(publishing).expect("it can be published"));
+    runtime.block_on(async {
         let blocked = async {
             while !connection.status().blocked() {
                 sleep(Duration::from_millis(20)).await;
             }
         };
         timeout(PATIENCE, blocked).await.expect("the publisher hears that nothing is taken");
-        let mut confirm = Box::pin(confirm);
         let early = timeout(Duration::from_secs(2), &mut confirm).await;
         assert!(early.is_err(), "nothing is confirmed: {early:?}");
-        confirm
     });
     nodes.begin(0);
     nodes.begin(1);

@@ -153,8 +153,9 @@ impl MetaGroup {
             self.cluster.peers.send(leader, PeerMessage::Declared(Declared::Asks(self.now_ms)));
         }
         let applied = self.state.applied();
-        while let Some((asked_ms, _)) = self.spread.heard.pop_front_if(|(_, commit)| *commit <= applied) {
+        while let Some((asked_ms, _)) = self.spread.heard.front().filter(|(_, commit)| *commit <= applied) {
             self.cluster.set_informed_until_ms(asked_ms + INFORMED_MS);
+            self.spread.heard.pop_front();
         }
     }
 
@@ -164,8 +165,9 @@ impl MetaGroup {
         let Spread { waiting, nodes: known, .. } = &mut self.spread;
         let spread = known.iter().filter(|(node, known)| counts(node, known)).map(|(_, known)| known.applied);
         let spread = spread.min().unwrap_or(u64::MAX);
-        while let Some(Waiting { reply, answer, outcome, .. }) =
-            waiting.pop_front_if(|waiting| waiting.index <= spread || waiting.until_ms <= now_ms)
+        let is_due = |waiting: &Waiting| waiting.index <= spread || waiting.until_ms <= now_ms;
+        while waiting.front().is_some_and(is_due)
+            && let Some(Waiting { reply, answer, outcome, .. }) = waiting.pop_front()
         {
             reply.send(answer, outcome);
         }
