@@ -160,11 +160,11 @@ impl MetaGroup {
     }
 
     fn answer_what_is_spread(&mut self) {
-        let (now_ms, nodes) = (self.now_ms, &self.state.members.nodes);
-        let counts = |node: &NodeId, known: &Known| known.until_ms > now_ms && nodes.contains_key(node);
-        let Spread { waiting, nodes: known, .. } = &mut self.spread;
-        let spread = known.iter().filter(|(node, known)| counts(node, known)).map(|(_, known)| known.applied);
-        let spread = spread.min().unwrap_or(u64::MAX);
+        let (now_ms, members) = (self.now_ms, &self.state.members.nodes);
+        let Spread { waiting, nodes, .. } = &mut self.spread;
+        nodes.retain(|_, known| known.until_ms > now_ms);
+        let of_members = nodes.iter().filter(|(node, _)| members.contains_key(node));
+        let spread = of_members.map(|(_, known)| known.applied).min().unwrap_or(u64::MAX);
         let is_due = |waiting: &Waiting| waiting.index <= spread || waiting.until_ms <= now_ms;
         while waiting.front().is_some_and(is_due)
             && let Some(Waiting { reply, answer, outcome, .. }) = waiting.pop_front()

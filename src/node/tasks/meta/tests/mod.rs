@@ -141,6 +141,22 @@ fn a_node_that_is_cut_off_holds_others_up_as_long_as_it_takes_itself_for_informe
 }
 
 #[test]
+fn a_node_that_went_long_ago_gives_no_work_while_another_one_is_waited_for() {
+    let mut world = World::of(5);
+    let leader = world.leader();
+    let mut others = (1..=5).filter(|node| *node != leader);
+    let (gone, late) = (others.next().unwrap(), others.next().unwrap());
+    world.cut(gone, LinkState::Down);
+    world.pass(2_000);
+    world.late = Some(late);
+    let mut asked = world.apply(leader, queue("q", true, true));
+    world.pass(100);
+    assert!(asked.is_answered().is_none());
+    let due_ms = world.next_due_ms(leader).unwrap();
+    assert!(due_ms > world.now_ms, "at {due_ms}, and it is {}", world.now_ms);
+}
+
+#[test]
 fn a_minority_declares_nothing_and_says_why() {
     let mut world = World::of(3);
     let leader = world.leader();

@@ -351,6 +351,11 @@ impl World {
         panic!("nobody leads");
     }
 
+    /// When a node's task wants its next round although nothing comes in.
+    pub(super) fn next_due_ms(&self, node: NodeId) -> Option<u64> {
+        self.nodes[&node].task.next_due_ms()
+    }
+
     pub(super) fn pass(&mut self, ms: u64) {
         let until_ms = self.now_ms + ms;
         while self.now_ms < until_ms {
