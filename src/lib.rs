@@ -8,9 +8,11 @@
 //! - [`replication`]: the same state on several nodes
 //! - [`config`]: the configuration file, checked
 //! - [`node`]: tasks, sockets, clock: a running broker
+//! - [`management`]: what those who run it see over HTTP
 
 pub mod broker;
 pub mod config;
+pub mod management;
 pub mod node;
 pub mod protocol;
 pub mod replication;

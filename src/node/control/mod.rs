@@ -3,6 +3,7 @@
 //! Each change is on disk, and in force, when its call returns. This is all that the management layer sees of a node.
 
 mod cluster;
+mod declarations;
 mod policies;
 mod users;
 mod vhosts;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+pub use declarations::{BindingSpec, Exchange, ExchangeSpec, QueueSpec};
 pub use policies::EffectivePolicy;
 
 use super::links::ShardInput;
