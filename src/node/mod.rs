@@ -38,5 +38,6 @@ mod unanswered;
 
 pub use cluster::orders::{ClusterOrder, ClusterReply, OrderTo, give_order, join_cluster};
 pub use cluster::status::{ClusterStatus, GroupOverview, Member, NodeStatus, QueueOverview};
+pub use control::{AckMode, GotMessage, MessageProperties, Publication};
 pub use control::{BindingSpec, Control, ControlError, EffectivePolicy, Exchange, ExchangeSpec, QueueSpec};
 pub use start::{Node, StartError};

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod declarations;
+mod messages;
 mod policies;
 mod users;
 mod vhosts;
@@ -13,6 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use declarations::{BindingSpec, Exchange, ExchangeSpec, QueueSpec};
+pub use messages::{AckMode, GotMessage, MessageProperties, Publication};
 pub use policies::EffectivePolicy;
 
 use super::links::ShardInput;

@@ -6,6 +6,7 @@
 //! - `offer`: publishes to exchanges that look for duplicates
 //! - `large`: publishes that are not copied
 //! - `deliver`, `flush`: the hot way out
+//! - `internal`: a publisher without a socket
 //! - `room`: who has to take what came in before more is read
 //! - `block`: what the machine is short of stops publishers
 //! - `declare`, `consume`: requests that the meta task or a shard answers
@@ -19,6 +20,7 @@ mod consume;
 mod declare;
 mod deliver;
 mod flush;
+pub(crate) mod internal;
 mod large;
 mod login;
 mod offer;
