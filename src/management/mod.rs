@@ -1,5 +1,26 @@
-//! What those who run the broker see of it over HTTP. It reaches the node through [`crate::node::Control`] only.
+//! What those who run the broker see of it over HTTP, with RabbitMQ's paths, fields and status codes. It reaches the node
+//! through [`crate::node::Control`] only.
 //!
+//! - `http`: the server, who is calling, how answers and refusals look, lists with pages
+//! - `router`: all paths
+//! - `api`: what each path does; one file for each kind of object
 //! - `json`: argument tables as JSON, and back
 
+mod api;
+pub mod http;
 pub mod json;
+mod router;
+
+pub use http::Management;
+
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+use crate::node::Control;
+
+/// Serves the management API on these sockets until [`Management::stop`].
+#[must_use]
+pub fn start(control: Control, config: &Config, listeners: Vec<TcpListener>) -> Management {
+    let api = http::Api::new(control, config);
+    Management::start(router::router(api), listeners)
+}

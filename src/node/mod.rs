@@ -40,4 +40,5 @@ pub use cluster::orders::{ClusterOrder, ClusterReply, OrderTo, give_order, join_
 pub use cluster::status::{ClusterStatus, GroupOverview, Member, NodeStatus, QueueOverview};
 pub use control::{AckMode, GotMessage, MessageProperties, Publication};
 pub use control::{BindingSpec, Control, ControlError, EffectivePolicy, Exchange, ExchangeSpec, QueueSpec};
+pub use control::{Identity, LoginRefused};
 pub use start::{Node, StartError};

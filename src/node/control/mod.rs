@@ -4,6 +4,7 @@
 
 mod cluster;
 mod declarations;
+mod login;
 mod messages;
 mod policies;
 mod users;
@@ -14,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use declarations::{BindingSpec, Exchange, ExchangeSpec, QueueSpec};
+pub use login::{Identity, LoginRefused};
 pub use messages::{AckMode, GotMessage, MessageProperties, Publication};
 pub use policies::EffectivePolicy;
 
