@@ -1,7 +1,7 @@
 //! A start that fails says why in one clear line and ends; a damaged log is named and never served.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,6 +10,11 @@ use crate::support::wire::*;
 
 /// Starts a broker that must not come up; gives what it says.
 fn refused(dir: &Path, bind: &str, more: &[&str]) -> String {
+    let more = [more, &["--management-bind", "off", "--metrics-bind", "off"]].concat();
+    refused_with(dir, bind, &more)
+}
+
+fn refused_with(dir: &Path, bind: &str, more: &[&str]) -> String {
     let output = Command::new(program())
         .args(["server", "--data-dir"])
         .arg(dir)
@@ -29,6 +34,34 @@ fn a_port_in_use_is_named() {
     let address = taken.local_addr().expect("its address").to_string();
     let said = refused(dir.path(), &address, &[]);
     assert!(said.contains(&address) && said.contains("in use") && said.contains("--bind"), "{said}");
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_flag_that_chooses_another() {
+    let Some(broker) = Broker::own() else { return };
+    let taken = [
+        ("--management-bind", broker.management(), "--metrics-bind"),
+        ("--metrics-bind", broker.metrics(), "--management-bind"),
+    ];
+    for (flag, address, other) in taken {
+        TcpStream::connect(address).expect("somebody listens");
+        let dir = tempfile::tempdir().expect("a directory");
+        let said = refused_with(dir.path(), "127.0.0.1:0", &[flag, address, other, "off"]);
+        assert!(said.contains(address) && said.contains("in use") && said.contains(flag), "{said}");
+    }
+}
+
+#[test]
+fn a_broker_listens_at_all_addresses_of_its_configuration() {
+    let Some(broker) = Broker::own_with("[listener]\nfurther_binds = [\"127.0.0.1:0\", \"[::1]:0\"]\n")
+    else {
+        return;
+    };
+    let addresses = broker.further_addresses();
+    assert_eq!(addresses.len(), 2, "{addresses:?}");
+    for address in addresses {
+        Dial::to(address).open();
+    }
 }
 
 #[test]
@@ -76,7 +109,8 @@ fn damage_to_the_log_is_named_by_segment_and_offset_and_salvage_goes_on_without_
     assert!(said.contains("0000000000000001.log") && said.contains("offset"), "{said}");
     assert!(said.contains("--salvage"), "{said}");
     let mut salvaged = Command::new(program())
-        .args(["server", "--salvage", "--bind", "127.0.0.1:0", "--data-dir"])
+        .args(["server", "--salvage", "--bind", "127.0.0.1:0"])
+        .args(["--management-bind", "off", "--metrics-bind", "off", "--data-dir"])
         .arg(broker.data_dir())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -100,13 +100,15 @@ need_python() {
 }
 
 # Starts the broker that was built, with its data and log in the folder $1, on a port that the system gives it, and waits
-# until it says which one: sets broker and address.
+# until it says which one: sets broker, address and management.
 start_broker() {
-    "$CARGO_TARGET_DIR/release/warren" server --bind 127.0.0.1:0 --data-dir "$1/data" --log warn \
+    "$CARGO_TARGET_DIR/release/warren" server --bind 127.0.0.1:0 --management-bind 127.0.0.1:0 --metrics-bind 127.0.0.1:0 \
+        --data-dir "$1/data" --log warn \
         >"$1/broker.log" 2>&1 &
     broker=$!
     for _ in $(seq 300); do
-        address=$(sed -n 's/^warren is listening on \([^ ]*\) .*/\1/p' "$1/broker.log")
+        address=$(sed -n 's/^warren is listening on \([^ ]*\) (AMQP 0-9-1)/\1/p' "$1/broker.log")
+        management=$(sed -n 's/^warren is listening on \([^ ]*\) (HTTP, management)/\1/p' "$1/broker.log")
         [ -z "$address" ] || return 0
         kill -0 "$broker" 2>/dev/null || break
         sleep 0.1

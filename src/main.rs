@@ -7,12 +7,13 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use warren::config::{Config, LogFormat};
-use warren::node::Node;
+use warren::config::{Config, HttpConfig, LogFormat};
+use warren::node::{Door, Doors, Node};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -44,6 +45,12 @@ struct Server {
     /// Address and port to listen on [default: 0.0.0.0:5672]
     #[arg(long, value_name = "ADDR:PORT")]
     bind: Option<SocketAddr>,
+    /// Address and port of the HTTP API and its pages, or off [default: 0.0.0.0:15672]
+    #[arg(long, value_name = "ADDR:PORT|off")]
+    management_bind: Option<Bind>,
+    /// Address and port of the metrics for Prometheus, or off [default: 0.0.0.0:15692]
+    #[arg(long, value_name = "ADDR:PORT|off")]
+    metrics_bind: Option<Bind>,
     /// Configuration file; without one, the defaults
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -56,6 +63,24 @@ struct Server {
     /// Start with a damaged log: skip damaged records and say which
     #[arg(long)]
     salvage: bool,
+}
+
+/// Where something listens, if it does.
+#[derive(Clone, Copy)]
+struct Bind(Option<SocketAddr>);
+
+impl FromStr for Bind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self(None)),
+            _ => text
+                .parse()
+                .map(|address| Self(Some(address)))
+                .map_err(|_| "an IP address and a port, or off".to_owned()),
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -105,6 +130,12 @@ fn configure(server: Server) -> Result<Config, String> {
     if let Some(bind) = server.bind {
         config.listener.bind = bind;
     }
+    if let Some(Bind(bind)) = server.management_bind {
+        config.management = over(config.management, bind);
+    }
+    if let Some(Bind(bind)) = server.metrics_bind {
+        config.metrics = over(config.metrics, bind);
+    }
     if let Some(filter) = server.log {
         config.logging.filter = filter;
     }
@@ -112,6 +143,11 @@ fn configure(server: Server) -> Result<Config, String> {
         config.logging.format = format;
     }
     Ok(config)
+}
+
+/// A flag over what the file says: off is off over TLS as well.
+fn over(file: HttpConfig, bind: Option<SocketAddr>) -> HttpConfig {
+    HttpConfig { bind, tls_bind: file.tls_bind.filter(|_| bind.is_some()) }
 }
 
 fn start_logging(config: &Config) -> Result<(), String> {
@@ -133,9 +169,10 @@ async fn serve(config: Config, salvage: bool) -> Result<(), String> {
     let no_signals = |error: std::io::Error| format!("cannot listen for signals: {error}");
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let doors = Doors::open(&config).await.map_err(|error| error.to_string())?;
     let node = Node::start(config, salvage).await.map_err(|error| error.to_string())?;
-    say(&mut std::io::stdout(), &format!("warren is listening on {} (AMQP 0-9-1)", node.address()));
-    tracing::info!(address = %node.address(), data_dir = %data_dir.display(), "started");
+    say_addresses(&node, &doors);
+    tracing::info!(data_dir = %data_dir.display(), "started");
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
@@ -144,6 +181,27 @@ async fn serve(config: Config, salvage: bool) -> Result<(), String> {
     node.stop().await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A line for each; the main one for AMQP comes last, as those who wait for it wait for all.
+fn say_addresses(node: &Node, doors: &Doors) {
+    let http = |doors: &[Door], what: &str| {
+        for door in doors {
+            let over = if door.is_tls() { "HTTPS" } else { "HTTP" };
+            say_address(door.address(), &format!("{over}, {what}"));
+        }
+    };
+    http(&doors.metrics, "metrics");
+    http(&doors.management, "management");
+    if let [first, further @ ..] = node.addresses() {
+        further.iter().for_each(|address| say_address(*address, "AMQP 0-9-1, further"));
+        say_address(*first, "AMQP 0-9-1");
+    }
+}
+
+fn say_address(address: SocketAddr, protocol: &str) {
+    say(&mut std::io::stdout(), &format!("warren is listening on {address} ({protocol})"));
+    tracing::info!(%address, protocol, "listening");
 }
 
 /// Writes a line; a reader that has gone is no reason to fail.

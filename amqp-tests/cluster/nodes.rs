@@ -14,6 +14,8 @@ use super::program;
 
 const CLIENT_PORT: u16 = 5672;
 const PEER_PORT: u16 = 35672;
+const MANAGEMENT_PORT: u16 = 15672;
+const METRICS_PORT: u16 = 15692;
 
 /// How long a node may take from its start until it serves clients.
 const STARTUP: Duration = Duration::from_secs(60);
@@ -68,6 +70,8 @@ impl Nodes {
         let mut text = String::new();
         let _ = writeln!(text, "[node]\ndata_dir = {:?}", data.display().to_string());
         let _ = writeln!(text, "[listener]\nbind = \"{host}:{CLIENT_PORT}\"");
+        let _ = writeln!(text, "[management]\nbind = \"{host}:{MANAGEMENT_PORT}\"");
+        let _ = writeln!(text, "[metrics]\nbind = \"{host}:{METRICS_PORT}\"");
         if self.network.is_none() {
             // Checkpoints all the time, and copies for those who come back.
             let _ = writeln!(text, "[log]\nsegment_bytes = 1048576\nbudget_bytes = 8388608");

@@ -23,8 +23,17 @@ const STARTUP: Duration = Duration::from_secs(60);
 pub(crate) struct Broker {
     child: Child,
     watchdog: Child,
-    address: String,
+    addresses: Addresses,
     dir: TempDir,
+}
+
+/// Where it listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Addresses {
+    amqp: String,
+    management: String,
+    metrics: String,
+    further: Vec<String>,
 }
 
 impl Broker {
@@ -33,7 +42,7 @@ impl Broker {
         static ADDRESS: OnceLock<String> = OnceLock::new();
         static BROKER: OnceLock<Broker> = OnceLock::new();
         ADDRESS.get_or_init(|| {
-            external().unwrap_or_else(|| BROKER.get_or_init(|| Self::start("")).address.clone())
+            external().unwrap_or_else(|| BROKER.get_or_init(|| Self::start("")).address().to_owned())
         })
     }
 
@@ -71,12 +80,27 @@ impl Broker {
     }
 
     pub(crate) fn address(&self) -> &str {
-        &self.address
+        &self.addresses.amqp
+    }
+
+    /// Where its HTTP API is.
+    pub(crate) fn management(&self) -> &str {
+        &self.addresses.management
+    }
+
+    /// Where its metrics are.
+    pub(crate) fn metrics(&self) -> &str {
+        &self.addresses.metrics
+    }
+
+    /// Where it listens besides that.
+    pub(crate) fn further_addresses(&self) -> &[String] {
+        &self.addresses.further
     }
 
     /// A connection as guest.
     pub(crate) fn connect(&self) -> Conn {
-        Dial::to(&self.address).open()
+        Dial::to(self.address()).open()
     }
 
     /// Where its data lies.
@@ -114,13 +138,14 @@ impl Broker {
         eventually("the broker to end", || self.child.try_wait().expect("a child of ours")).success()
     }
 
-    /// Starts it again on the same directory and port, after [`Self::kill`] or [`Self::await_end`].
+    /// Starts it again on the same directory and ports, after [`Self::kill`] or [`Self::await_end`].
     pub(crate) fn restart(&mut self) {
         end(&mut self.watchdog);
-        let (child, address) = spawn(&self.dir, &self.address);
+        let (child, addresses) = spawn(&self.dir, &self.addresses);
         self.watchdog = watch(child.id(), &self.dir);
-        assert_eq!(address, self.address, "it listens where it was told to");
+        assert_eq!(addresses.amqp, self.addresses.amqp, "it listens where it was told to");
         self.child = child;
+        self.addresses = addresses;
     }
 
     fn start(config: &str) -> Self {
@@ -130,9 +155,12 @@ impl Broker {
     fn start_at(bind: &str, config: &str) -> Self {
         let dir = TempDir::with_prefix("warren-test-").expect("a temporary directory");
         std::fs::write(dir.path().join("warren.toml"), config).expect("a configuration file");
-        let (child, address) = spawn(&dir, bind);
+        let any = || "127.0.0.1:0".to_owned();
+        let told =
+            Addresses { amqp: bind.to_owned(), management: any(), metrics: any(), ..Addresses::default() };
+        let (child, addresses) = spawn(&dir, &told);
         let watchdog = watch(child.id(), &dir);
-        Self { child, watchdog, address, dir }
+        Self { child, watchdog, addresses, dir }
     }
 }
 
@@ -159,11 +187,12 @@ pub(crate) fn program() -> PathBuf {
     told.or(built).expect("a broker to test: build with cargo, or set WARREN_TEST_BIN or WARREN_TEST_ADDR")
 }
 
-/// Starts the process and waits for the line that says where it listens.
-fn spawn(dir: &TempDir, bind: &str) -> (Child, String) {
+/// Starts the process and waits for the lines that say where it listens; that for AMQP is the last.
+fn spawn(dir: &TempDir, told: &Addresses) -> (Child, Addresses) {
     let log = File::options().create(true).append(true).open(dir.path().join("log")).expect("a log file");
     let mut child = Command::new(program())
-        .args(["server", "--bind", bind, "--log", "warn", "--data-dir"])
+        .args(["server", "--bind", &told.amqp, "--log", "warn"])
+        .args(["--management-bind", &told.management, "--metrics-bind", &told.metrics, "--data-dir"])
         .arg(dir.path().join("data"))
         .arg("--config")
         .arg(dir.path().join("warren.toml"))
@@ -173,20 +202,37 @@ fn spawn(dir: &TempDir, bind: &str) -> (Child, String) {
         .spawn()
         .expect("the broker starts");
     let lines = BufReader::new(child.stdout.take().expect("a piped stdout")).lines();
-    let (tell, told) = mpsc::channel();
+    let (tell, lines_told) = mpsc::channel();
     // The pipe is read to its end, so that a broker that prints more is not blocked.
     std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(tell.send(line))));
-    let address = std::iter::from_fn(|| told.recv_timeout(STARTUP).ok()).find_map(|line| {
-        let rest = line.strip_prefix("warren is listening on ")?;
-        Some(rest.strip_suffix(" (AMQP 0-9-1)")?.to_owned())
-    });
-    let Some(address) = address else {
+    let mut addresses = Addresses::default();
+    while addresses.amqp.is_empty()
+        && let Ok(line) = lines_told.recv_timeout(STARTUP)
+    {
+        addresses.note(&line);
+    }
+    if addresses.amqp.is_empty() {
         let _ = child.kill();
         let log = std::fs::read_to_string(dir.path().join("log")).unwrap_or_default();
         panic!("the broker did not say where it listens; its log:\n{log}");
-    };
-    eventually("the broker to take connections", || TcpStream::connect(&address).ok());
-    (child, address)
+    }
+    eventually("the broker to take connections", || TcpStream::connect(&addresses.amqp).ok());
+    (child, addresses)
+}
+
+impl Addresses {
+    fn note(&mut self, line: &str) {
+        let told = line.strip_prefix("warren is listening on ").and_then(|rest| rest.split_once(" ("));
+        let Some((address, protocol)) = told else { return };
+        let address = address.to_owned();
+        match protocol.trim_end_matches(')') {
+            "AMQP 0-9-1" => self.amqp = address,
+            "HTTP, management" => self.management = address,
+            "HTTP, metrics" => self.metrics = address,
+            "AMQP 0-9-1, further" => self.further.push(address),
+            _ => {}
+        }
+    }
 }
 
 /// Ends the broker and its directory when this process goes without cleaning up, which closes the pipe.

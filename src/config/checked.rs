@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use super::cluster::ClusterConfig;
 use super::error::ConfigError;
+use super::network::{HttpConfig, ProxyProtocol, TlsConfig};
 use super::raw;
 use crate::storage::SyncPolicy;
 
@@ -18,6 +19,14 @@ pub struct Config {
     pub node: Node,
     /// `[listener]`
     pub listener: Listener,
+    /// `[tls]`; without certificates there is no TLS.
+    pub tls: Option<TlsConfig>,
+    /// `[proxy_protocol]`
+    pub proxy_protocol: ProxyProtocol,
+    /// `[management]`
+    pub management: HttpConfig,
+    /// `[metrics]`
+    pub metrics: HttpConfig,
     /// `[limits]`
     pub limits: Limits,
     /// `[memory]`
@@ -50,6 +59,8 @@ pub struct Node {
 pub struct Listener {
     /// Address and port.
     pub bind: SocketAddr,
+    /// Further addresses and ports.
+    pub further_binds: Vec<SocketAddr>,
     /// Connections at the same time.
     pub connections_max: usize,
     /// Milliseconds until a connection must be open.
@@ -189,9 +200,14 @@ pub(super) struct Check<'a> {
 
 impl Check<'_> {
     fn all(&self, raw: raw::Raw) -> Result<Config, ConfigError> {
+        let tls = self.tls(&raw)?;
         Ok(Config {
             node: self.node(raw.node)?,
             listener: self.listener(&raw.listener)?,
+            tls,
+            proxy_protocol: self.proxy_protocol(&raw.proxy_protocol)?,
+            management: self.management(&raw.management)?,
+            metrics: self.metrics(&raw.metrics)?,
             limits: self.limits(&raw.limits)?,
             memory: self.memory(&raw.memory)?,
             disk: self.disk(&raw.disk)?,
@@ -215,11 +231,12 @@ impl Check<'_> {
     }
 
     fn listener(&self, raw: &raw::Listener) -> Result<Listener, ConfigError> {
-        let bind = raw.bind.parse().map_err(|_| {
-            self.refused("listener.bind", &raw.bind, "an IP address and a port such as \"0.0.0.0:5672\"")
-        })?;
+        let further = raw.further_binds.iter();
         Ok(Listener {
-            bind,
+            bind: self.bind("listener.bind", &raw.bind, 5672)?,
+            further_binds: further
+                .map(|bind| self.bind("listener.further_binds", bind, 5672))
+                .collect::<Result<_, _>>()?,
             connections_max: self.number("listener.connections_max", raw.connections_max, 1..=1_000_000)?,
             handshake_timeout_ms: self.number(
                 "listener.handshake_timeout_ms",

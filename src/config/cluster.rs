@@ -116,9 +116,7 @@ impl ClusterConfig {
 
 impl Check<'_> {
     pub(super) fn cluster(&self, raw: raw::Cluster) -> Result<ClusterConfig, ConfigError> {
-        let bind: SocketAddr = raw.bind.parse().map_err(|_| {
-            self.refused("cluster.bind", &raw.bind, "an IP address and a port such as \"127.0.0.1:35672\"")
-        })?;
+        let bind = self.bind("cluster.bind", &raw.bind, 35672)?;
         let name = some(&raw.name);
         if let Some(name) = &name {
             self.plain_name("cluster.name", name)?;
@@ -167,7 +165,7 @@ impl Check<'_> {
     }
 
     fn peer_security(&self, raw: &raw::Cluster, bind: SocketAddr) -> Result<PeerSecurity, ConfigError> {
-        let security = PeerSecurity { tls: self.tls(raw)?, secret: self.secret(raw)? };
+        let security = PeerSecurity { tls: self.peer_tls(raw)?, secret: self.secret(raw)? };
         if security == PeerSecurity::default() && !bind.ip().is_loopback() {
             let allowed = format!(
                 "a file with a secret that all nodes share, or certificates in cluster.tls_ca, tls_certificate and \
@@ -178,7 +176,7 @@ impl Check<'_> {
         Ok(security)
     }
 
-    fn tls(&self, raw: &raw::Cluster) -> Result<Option<TlsFiles>, ConfigError> {
+    fn peer_tls(&self, raw: &raw::Cluster) -> Result<Option<TlsFiles>, ConfigError> {
         let files = [
             ("cluster.tls_ca", &raw.tls_ca),
             ("cluster.tls_certificate", &raw.tls_certificate),

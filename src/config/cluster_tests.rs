@@ -64,6 +64,8 @@ fn the_three_nodes_of_the_examples_do_not_share_anything_but_their_seeds() {
     for (index, node) in nodes.iter().enumerate() {
         for other in &nodes[..index] {
             assert_ne!(node.listener.bind, other.listener.bind);
+            assert_ne!(node.management.bind, other.management.bind);
+            assert_ne!(node.metrics.bind, other.metrics.bind);
             assert_ne!(node.node.data_dir, other.node.data_dir);
             let (cluster, other) = (node.cluster.clone().unwrap(), other.cluster.clone().unwrap());
             assert_ne!(cluster.bind, other.bind);

@@ -9,11 +9,15 @@
 mod checked;
 mod cluster;
 mod error;
+mod network;
 mod raw;
 
 pub use checked::{Config, Disk, Limits, Listener, Log, LogFormat, Logging, Memory, Node, Security};
 pub use cluster::{ClusterConfig, Minority, PeerSecurity, Secret, TlsFiles};
 pub use error::ConfigError;
+pub use network::{
+    CertificateFiles, HttpConfig, IpNetwork, NamedCertificate, ProxyProtocol, TlsConfig, TlsVersion, Verify,
+};
 
 #[cfg(test)]
 mod cluster_tests;

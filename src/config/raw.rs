@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Raw {
     pub node: Node,
     pub listener: Listener,
+    pub tls: Tls,
+    pub proxy_protocol: ProxyProtocol,
+    pub management: Management,
+    pub metrics: Metrics,
     pub limits: Limits,
     pub memory: Memory,
     pub disk: Disk,
@@ -39,13 +43,92 @@ impl Default for Node {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Listener {
     pub bind: String,
+    pub further_binds: Vec<String>,
     pub connections_max: i64,
     pub handshake_timeout_ms: i64,
 }
 
 impl Default for Listener {
     fn default() -> Self {
-        Self { bind: "0.0.0.0:5672".to_owned(), connections_max: 65_536, handshake_timeout_ms: 10_000 }
+        Self {
+            bind: "0.0.0.0:5672".to_owned(),
+            further_binds: Vec::new(),
+            connections_max: 65_536,
+            handshake_timeout_ms: 10_000,
+        }
+    }
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Tls {
+    pub bind: String,
+    pub certificate: String,
+    pub key: String,
+    pub certificates: Vec<Certificate>,
+    pub ca: String,
+    pub verify: String,
+    pub min_version: String,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            bind: String::new(),
+            certificate: String::new(),
+            key: String::new(),
+            certificates: Vec::new(),
+            ca: String::new(),
+            verify: "none".to_owned(),
+            min_version: "1.2".to_owned(),
+        }
+    }
+}
+
+/// `[[tls.certificates]]`
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Certificate {
+    pub names: Vec<String>,
+    pub certificate: String,
+    pub key: String,
+}
+
+/// `[proxy_protocol]`
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ProxyProtocol {
+    pub trusted: Vec<String>,
+}
+
+/// `[management]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Management {
+    pub enabled: bool,
+    pub bind: String,
+    pub tls_bind: String,
+}
+
+impl Default for Management {
+    fn default() -> Self {
+        Self { enabled: true, bind: "0.0.0.0:15672".to_owned(), tls_bind: String::new() }
+    }
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Metrics {
+    pub enabled: bool,
+    pub bind: String,
+    pub tls_bind: String,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { enabled: true, bind: "0.0.0.0:15692".to_owned(), tls_bind: String::new() }
     }
 }
 

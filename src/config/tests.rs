@@ -81,6 +81,44 @@ fn a_refusal_names_file_key_found_and_allowed() {
         ("[log]\nsync = \"never\"", "log.sync is \"never\", allowed is \"always\", \"interval\" or \"os\""),
         ("[logging]\nformat = \"xml\"", "logging.format is \"xml\", allowed is \"text\" or \"json\""),
         ("[listener]\nbind = \"localhost\"", "listener.bind is \"localhost\", allowed is an IP address"),
+        (
+            "[listener]\nfurther_binds = [\"::1\"]",
+            "listener.further_binds is \"::1\", allowed is an IP address and a port such as \"0.0.0.0:5672\"",
+        ),
+        (
+            "[management]\nbind = \"15672\"",
+            "management.bind is \"15672\", allowed is an IP address and a port",
+        ),
+        ("[metrics]\nbind = \"15692\"", "metrics.bind is \"15692\", allowed is an IP address and a port"),
+        (
+            "[tls]\nbind = \"[::]:5671\"",
+            "tls.certificate is \"\", allowed is a PEM file, as TLS is asked for",
+        ),
+        (
+            "[management]\ntls_bind = \"[::]:15671\"",
+            "tls.certificate is \"\", allowed is a PEM file, as TLS is asked for",
+        ),
+        (
+            "[tls]\nkey = \"k\"",
+            "tls.certificate is \"\", allowed is a PEM file: a certificate and its key go",
+        ),
+        ("[tls]\nmin_version = \"1.1\"", "tls.min_version is \"1.1\", allowed is \"1.2\" or \"1.3\""),
+        (
+            "[tls]\nverify = \"all\"",
+            "tls.verify is \"all\", allowed is \"none\", \"optional\" or \"required\"",
+        ),
+        (
+            "[tls]\ncertificate = \"c\"\nkey = \"k\"\nverify = \"required\"",
+            "tls.ca is \"\", allowed is a PEM file, as tls.verify is \"required\"",
+        ),
+        (
+            "[tls]\ncertificate = \"c\"\nkey = \"k\"\n[[tls.certificates]]\nnames = [\"a b\"]",
+            "tls.certificates.names is \"a b\", allowed is host names such as",
+        ),
+        (
+            "[proxy_protocol]\ntrusted = [\"10.0.0.0/40\"]",
+            "proxy_protocol.trusted is \"10.0.0.0/40\", allowed is IP addresses and networks such as",
+        ),
         ("[node]\nname = \"a b\"", "node.name is \"a b\", allowed is 1 to 64 of letters"),
         ("[node]\ndata_dir = \"\"", "node.data_dir is \"\", allowed is the path of a directory"),
         ("[security]\ndefault_password = \"\"", "security.default_password is 0 bytes, allowed is 1 to 255"),

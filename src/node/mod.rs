@@ -10,6 +10,7 @@
 //! - `gathering`: how many bytes of large messages may be gathered at once
 //! - `resource_alarm`, `machine`: what the machine is short of, and how that is measured
 //! - `cluster`: what makes several nodes one broker
+//! - `doors`: where HTTP comes in
 //! - `clock`, `auth`, `names`: time, passwords, made-up names
 
 mod alarm;
@@ -17,6 +18,7 @@ mod auth;
 mod clock;
 mod cluster;
 mod control;
+mod doors;
 mod gathering;
 mod links;
 mod machine;
@@ -41,4 +43,5 @@ pub use cluster::status::{ClusterStatus, GroupOverview, Member, NodeStatus, Queu
 pub use control::{AckMode, GotMessage, MessageProperties, Publication};
 pub use control::{BindingSpec, Control, ControlError, EffectivePolicy, Exchange, ExchangeSpec, QueueSpec};
 pub use control::{Identity, LoginRefused};
+pub use doors::{Door, DoorStream, Doors};
 pub use start::{Node, StartError};

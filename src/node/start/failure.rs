@@ -11,8 +11,8 @@ use crate::storage::StorageError;
 /// Why a node did not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// The address cannot be listened on.
-    Listen(SocketAddr, io::Error),
+    /// The address cannot be listened on; the setting that names another.
+    Listen(SocketAddr, &'static str, io::Error),
     /// The data cannot be used.
     Storage(StorageError),
     /// The node and its cluster do not fit together.
@@ -24,13 +24,13 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Self::Listen(address, setting, error) if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(
                     f,
-                    "cannot listen on {address}: the port is in use by another process; choose another with --bind"
+                    "cannot listen on {address}: the port is in use by another process; choose another with {setting}"
                 )
             }
-            Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Listen(address, _, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Storage(error @ StorageError::Corrupt { .. }) => {
                 write!(
                     f,

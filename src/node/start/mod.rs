@@ -44,10 +44,25 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// How long a node waits for a majority of its cluster before it takes clients without one.
 const INFORMED_MAX_MS: u64 = 5_000;
 
+/// Takes the addresses before anything else, as a start that fails should fail soon.
+async fn bind(config: &Config) -> Result<Vec<(TcpListener, SocketAddr)>, StartError> {
+    let first = (config.listener.bind, "listener.bind or --bind");
+    let further = config.listener.further_binds.iter().map(|bind| (*bind, "listener.further_binds"));
+    let mut listeners = Vec::new();
+    for (bind, setting) in std::iter::once(first).chain(further) {
+        let refused = |error| StartError::Listen(bind, setting, error);
+        let listener = TcpListener::bind(bind).await.map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        listeners.push((listener, address));
+    }
+    Ok(listeners)
+}
+
 /// A running node.
 pub struct Node {
     shared: Arc<Shared>,
-    address: SocketAddr,
+    /// Where clients come in; the first is the main one.
+    addresses: Vec<SocketAddr>,
     log: LogHandle,
     cold: ColdThreads,
     failure: Failure,
@@ -63,9 +78,9 @@ impl Node {
     /// # Errors
     /// When the address is taken, or the data directory is locked, unreadable, damaged or of a newer format.
     pub async fn start(config: Config, salvage: bool) -> Result<Self, StartError> {
-        let bind = config.listener.bind;
-        let listener = TcpListener::bind(bind).await.map_err(|error| StartError::Listen(bind, error))?;
-        let address = listener.local_addr().map_err(|error| StartError::Listen(bind, error))?;
+        let listeners = bind(&config).await?;
+        let addresses: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
+        let address = addresses.first().copied().unwrap_or(config.listener.bind);
         let directory = open(config.node.data_dir.clone()).await?;
         let peering = Peering::begin(&config, &config.node.data_dir, address).await?;
         let shards = shards(&config);
@@ -89,7 +104,7 @@ impl Node {
         let log = start_log(log, &shared, &failure);
         stalls::watch(&log, &shared)?;
         let cold = start_cold(cold, &shared, &failure)?;
-        let node = Self { shared, address, log, cold, failure, joined, _directory: directory };
+        let node = Self { shared, addresses, log, cold, failure, joined, _directory: directory };
         node.start_tasks(queues, &indexes);
         let meta_index = indexes.get(&META_SHARD).copied().unwrap_or(0);
         let begins = groups.is_founded || node.joined.is_none();
@@ -99,7 +114,9 @@ impl Node {
         } else {
             node.wait_for_declarations().await;
         }
-        node.listen(listener);
+        for (listener, _) in listeners {
+            node.listen(listener);
+        }
         Ok(node)
     }
 
@@ -160,10 +177,10 @@ impl Node {
         tokio::spawn(listener::run(Arc::clone(&self.shared), listener));
     }
 
-    /// Where clients come in.
+    /// Where clients come in; the first is that of `listener.bind`.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// A handle for those who run the node.

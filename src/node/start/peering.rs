@@ -39,8 +39,9 @@ impl Peering {
             return Ok(None);
         };
         let bind = cluster.bind;
-        let listener = TcpListener::bind(bind).await.map_err(|error| StartError::Listen(bind, error))?;
-        let bound = listener.local_addr().map_err(|error| StartError::Listen(bind, error))?;
+        let listener =
+            TcpListener::bind(bind).await.map_err(|error| StartError::Listen(bind, "cluster.bind", error))?;
+        let bound = listener.local_addr().map_err(|error| StartError::Listen(bind, "cluster.bind", error))?;
         let options = link_options(config, cluster)?;
         let addresses =
             Addresses { peers: cluster.advertise(bound), clients: cluster.client_address(clients, bound) };
