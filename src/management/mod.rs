@@ -5,11 +5,13 @@
 //! - `router`: all paths
 //! - `api`: what each path does; one file for each kind of object
 //! - `json`: argument tables as JSON, and back
+//! - `ui`: the web UI
 
 mod api;
 pub mod http;
 pub mod json;
 mod router;
+mod ui;
 
 pub use http::Management;
 

@@ -7,10 +7,11 @@ use axum::response::IntoResponse;
 
 use super::api;
 use super::http::{Api, Failure};
+use super::ui;
 
 /// Every path of the socket, ready to be served.
 pub(super) fn router(state: Api) -> Router {
-    Router::new().merge(api::routes()).fallback(nothing).with_state(state)
+    Router::new().merge(api::routes()).merge(ui::routes()).fallback(nothing).with_state(state)
 }
 
 async fn nothing() -> impl IntoResponse {

@@ -1,0 +1,41 @@
+// All queues: found, sorted and paged by the broker.
+
+import { h } from '../core/view.js';
+import { path } from '../core/api.js';
+import { link } from '../core/router.js';
+import { settings } from '../core/settings.js';
+import { count, rate } from '../core/format.js';
+import { heading } from '../parts/bits.js';
+import { pagedList } from '../parts/list.js';
+import { figure } from '../parts/table.js';
+import { queueState, queueTags } from '../parts/queue_words.js';
+
+const number = (label, field, rank) => ({ label, sort: field, number: true, rank, cell: (queue) => figure(queue[field] ?? 0, count) });
+const perSecond = (label, field, rank) => ({ label, sort: `message_stats.${field}_details.rate`, number: true, rank, cell: (queue) => figure(queue.message_stats?.[`${field}_details`]?.rate ?? 0, rate) });
+
+const COLUMNS = [
+    { label: 'Virtual host', sort: 'vhost', rank: 'least', cell: (queue) => queue.vhost },
+    { label: 'Name', sort: 'name', isHead: true, class: 'clip', cell: (queue) => h('a', { href: link(['queues', queue.vhost, queue.name]) }, queue.name) },
+    { label: 'Features', rank: 'less', cell: queueTags },
+    { label: 'State', sort: 'state', rank: 'least', cell: queueState },
+    number('Ready', 'messages_ready'),
+    number('Unacked', 'messages_unacknowledged'),
+    number('Total', 'messages', 'least'),
+    perSecond('Incoming', 'publish', 'less'),
+    perSecond('Deliver / get', 'deliver_get', 'less'),
+    perSecond('Ack', 'ack', 'less'),
+    number('Consumers', 'consumers', 'least'),
+];
+
+export function open(page) {
+    const list = pagedList({
+        page,
+        where: () => (settings.vhost ? path('queues', settings.vhost) : 'queues'),
+        columns: COLUMNS,
+        keyOf: (queue) => JSON.stringify([queue.vhost, queue.name]),
+        caption: 'Queues',
+        unit: ['queue', 'queues'],
+        sort: 'name',
+    });
+    return { title: 'Queues', load: list.load, view: () => [heading('Queues'), list.view()] };
+}
