@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use warren::config::{Config, HttpConfig, LogFormat};
+use warren::management;
 use warren::node::{Door, Doors, Node};
 
 #[global_allocator]
@@ -170,14 +171,16 @@ async fn serve(config: Config, salvage: bool) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
     let doors = Doors::open(&config).await.map_err(|error| error.to_string())?;
-    let node = Node::start(config, salvage).await.map_err(|error| error.to_string())?;
+    let node = Node::start(config.clone(), salvage).await.map_err(|error| error.to_string())?;
     say_addresses(&node, &doors);
+    let management = management::start(node.control(), &config, doors.management);
     tracing::info!(data_dir = %data_dir.display(), "started");
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
         () = node.stopped() => {}
     }
+    management.stop().await;
     node.stop().await?;
     tracing::info!("stopped");
     Ok(())

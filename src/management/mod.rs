@@ -15,14 +15,12 @@ mod ui;
 
 pub use http::Management;
 
-use tokio::net::TcpListener;
-
 use crate::config::Config;
-use crate::node::Control;
+use crate::node::{Control, Door};
 
-/// Serves the management API on these sockets until [`Management::stop`].
+/// Serves the management API to those who come through these doors until [`Management::stop`].
 #[must_use]
-pub fn start(control: Control, config: &Config, listeners: Vec<TcpListener>) -> Management {
+pub fn start(control: Control, config: &Config, doors: Vec<Door>) -> Management {
     let api = http::Api::new(control, config);
-    Management::start(router::router(api), listeners)
+    Management::start(router::router(api), doors)
 }

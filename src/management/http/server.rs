@@ -14,11 +14,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::{Peer, front};
+use crate::node::Door;
 
 /// Connections of one socket at the same time.
 const CONNECTIONS_MAX: usize = 1024;
@@ -26,8 +26,6 @@ const CONNECTIONS_MAX: usize = 1024;
 const HEAD_MAX: Duration = Duration::from_secs(30);
 /// How long requests that are under way have when the node stops.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// A socket that cannot accept is left alone for a moment.
-const PAUSE: Duration = Duration::from_millis(100);
 
 type Stopped = watch::Receiver<bool>;
 
@@ -44,13 +42,13 @@ impl Management {
         clippy::disallowed_methods,
         reason = "one task for each socket: this file is where the server's tasks begin"
     )]
-    pub(in crate::management) fn start(router: Router, listeners: Vec<TcpListener>) -> Self {
+    pub(in crate::management) fn start(router: Router, doors: Vec<Door>) -> Self {
         let (stopping, stopped) = watch::channel(false);
-        let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let addresses = doors.iter().map(Door::address).collect();
         let service = TowerToHyperService::new(router);
-        let doors = listeners
+        let doors = doors
             .into_iter()
-            .map(|listener| tokio::spawn(serve(listener, service.clone(), stopped.clone())))
+            .map(|door| tokio::spawn(serve(door, service.clone(), stopped.clone())))
             .collect();
         Self { addresses, stopping, doors }
     }
@@ -70,26 +68,17 @@ impl Management {
     }
 }
 
-async fn serve(listener: TcpListener, router: TowerToHyperService<Router>, mut stopped: Stopped) {
+async fn serve(door: Door, router: TowerToHyperService<Router>, mut stopped: Stopped) {
     let open = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let (stream, peer) = tokio::select! {
+            accepted = door.accept() => accepted,
             () = is_stopped(&mut stopped) => break,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "the management's socket cannot accept");
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
         };
         let Ok(permit) = Arc::clone(&open).try_acquire_owned() else {
             tracing::debug!(%peer, "too many connections to the management");
             continue;
         };
-        let _ = stream.set_nodelay(true);
         converse(stream, peer, router.clone(), stopped.clone(), permit);
     }
     let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
