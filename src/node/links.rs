@@ -17,7 +17,9 @@ use crate::broker::channel::outgoing::Confirm;
 use crate::broker::channel::transaction::Publishes;
 use crate::broker::channel::unacked::{Settled, Verdict};
 use crate::broker::ids::{ConnectionId, NodeId, QueueId};
-use crate::broker::queue::{self, ConsumerId, ConsumerSpec, Counts, Delivery, GetReply};
+use crate::broker::queue::{
+    self, ConsumerId, ConsumerSpec, Counts, Delivery, GetReply, Look, Sighting, Sightings,
+};
 use crate::broker::topology::{self, Outcome, QueueEntry, RecallTo};
 use crate::protocol::error::Refusal;
 
@@ -171,6 +173,14 @@ pub(crate) enum ShardInput {
     Cancel(QueueId, ConsumerId, oneshot::Sender<()>),
     /// One message is asked for (`no_ack` as in `basic.get`); `None` when the queue is gone.
     Get(QueueId, bool, oneshot::Sender<Option<GetReply>>),
+    /// Messages are looked at; the queue stays as it is. `None` when it is gone, here and below.
+    Look(QueueId, Look, oneshot::Sender<Option<Sightings>>),
+    /// Messages with these numbers are looked at.
+    LookAt(QueueId, Vec<u64>, oneshot::Sender<Option<Vec<Sighting>>>),
+    /// Ready messages with these numbers are held; answers with those that are now.
+    Hold(QueueId, Vec<u64>, oneshot::Sender<Option<Vec<u64>>>),
+    /// A chunk is read for somebody else than its queue; `None` also when it is not in the cold store any more.
+    ReadChunk(QueueId, u64, oneshot::Sender<Option<Bytes>>),
     /// Everything ready goes; answers with how many. `None` when the queue is gone.
     Purge(QueueId, oneshot::Sender<Option<u64>>),
     /// The queue goes; answers with its ready messages.

@@ -7,6 +7,7 @@
 //! - `tasks`: everything that runs on its own
 //! - `replies`, `presence`: who waits for direct replies, who is connected
 //! - `control`: what those who run the node may ask of it
+//! - `surgery`: what operators do with messages in queues
 //! - `gathering`: how many bytes of large messages may be gathered at once
 //! - `resource_alarm`, `machine`: what the machine is short of, and how that is measured
 //! - `cluster`: what makes several nodes one broker
@@ -35,6 +36,7 @@ mod shared;
 #[path = "../../tests/simulation/mod.rs"]
 mod simulation;
 mod start;
+mod surgery;
 mod tasks;
 mod unanswered;
 
@@ -45,3 +47,6 @@ pub use control::{BindingSpec, Control, ControlError, EffectivePolicy, Exchange,
 pub use control::{Identity, LoginRefused};
 pub use doors::{Door, DoorStream, Doors};
 pub use start::{Node, StartError};
+pub use surgery::filter::MessageFilter;
+pub use surgery::found::FoundMessage;
+pub use surgery::order::{Action, Destination, Findings, JobSpec, JobState, JobStatus, QueueName, Search};

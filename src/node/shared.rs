@@ -16,6 +16,7 @@ use super::mailbox::Mailbox;
 use super::presence::Presence;
 use super::replies::Replies;
 use super::resource_alarm::ResourceAlarms;
+use super::surgery::jobs::Jobs;
 use crate::broker::ids::{ConnectionId, NodeId, Placement, Run, Target, first_connection};
 use crate::broker::topology::{self, Topology};
 use crate::config::Config;
@@ -65,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) resource_alarms: ResourceAlarms,
     /// Who is connected.
     pub(crate) presence: Presence,
+    /// What is done with messages in queues.
+    pub(crate) jobs: Jobs,
     /// Login checks.
     pub(crate) passwords: Passwords,
     next_id: AtomicU64,
@@ -109,6 +112,7 @@ impl Shared {
             gathering: Gathering::new(gathering_bytes),
             resource_alarms: ResourceAlarms::default(),
             presence: Presence::default(),
+            jobs: Jobs::default(),
             passwords: Passwords::default(),
             // Numbers of consumers travel: they are unique in the cluster.
             next_id: AtomicU64::new(if cluster.is_some() {

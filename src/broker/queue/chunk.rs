@@ -149,6 +149,23 @@ impl Segment {
     }
 }
 
+/// The records of a chunk, by their place (number less that of the chunk). `None` when it is damaged.
+#[must_use]
+pub fn records_in_chunk(chunk: &Bytes) -> Option<Vec<(u32, Bytes)>> {
+    let (count, rest) = chunk.split_first_chunk::<4>()?;
+    let count = to_usize(u32::from_le_bytes(*count));
+    let (places, records) = rest.split_at_checked(count.checked_mul(4)?)?;
+    let places = read_places(places, u32::MAX)?;
+    let mut ends = read_offsets(records, count)?;
+    ends.push(to_u32(records.len()));
+    let base = chunk.len() - records.len();
+    let runs = ends.windows(2).filter_map(|run| match run {
+        [from, to] => Some(chunk.slice(base + to_usize(*from)..base + to_usize(*to))),
+        _ => None,
+    });
+    Some(places.into_iter().zip(runs).collect())
+}
+
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     let (value, rest) = bytes.split_first_chunk::<N>()?;
     *bytes = rest;

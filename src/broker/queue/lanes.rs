@@ -14,6 +14,11 @@ const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
 /// Empty lanes that a queue without messages keeps, so that it need not make them anew.
 const KEPT: usize = if cfg!(test) { 2 } else { 16 };
 
+/// Whether two numbers of a queue with several lanes are in the same one.
+pub(super) fn is_same_lane(one: u64, other: u64) -> bool {
+    one >> COUNT_BITS == other >> COUNT_BITS
+}
+
 /// A segment: its lane, and its place in the lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct At {

@@ -61,7 +61,8 @@ impl Queue {
     /// Whether so many dead letters are under way that the next ones have to wait: their targets take them at their own
     /// pace.
     pub(super) fn waits_for_letters(&self) -> bool {
-        let letters = (self.taken.len() as u64).saturating_sub(self.retries.len());
+        let out_of_turn = self.taken.len().saturating_sub(self.held.len());
+        let letters = (out_of_turn as u64).saturating_sub(self.retries.len());
         self.options.dead_letters && letters >= LETTERS_OUT_MAX as u64 || !self.may_send_letters()
     }
 

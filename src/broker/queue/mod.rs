@@ -20,6 +20,7 @@
 //! - `retries`: messages that wait before they are delivered again
 //! - `duplicates`: messages that came before
 //! - `recall`: messages that are handed out once more
+//! - `looking`, `holding`: messages that an operator looks at, and moves
 //! - `limits`, `lengths`: how many messages and bytes may be ready
 //! - `live`: options that change while it works, and large work in steps
 //! - `replica`: a queue that follows another one, until it takes over
@@ -34,11 +35,13 @@ mod dues;
 mod duplicates;
 mod effect;
 mod expiry;
+mod holding;
 mod lanes;
 mod lengths;
 mod levels;
 mod limits;
 mod live;
+mod looking;
 mod messages;
 mod order;
 mod prefetch;
@@ -61,8 +64,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 
 pub use chunk::ChunkData;
+pub use chunk::records_in_chunk;
 pub use consumers::{ConsumerId, ConsumerSpec};
 pub use effect::{DeathReason, Delivery, Effect, Entry, GetReply, RetryRun, ReturnRun, SeqRange};
+pub use looking::{Look, RecordAt, Sighting, Sightings, Standing, is_before_ends};
 pub use prefetch::SharedPrefetch;
 pub use replica::Digest;
 pub use storing::{ChunkWrite, Pressure};
@@ -171,6 +176,10 @@ pub enum Command {
     Tick,
     /// The targets of a dead letter have it.
     DeadLettered(u64),
+    /// Messages that [`Queue::hold`] took are elsewhere, or are to go.
+    SettleHeld(Vec<u64>),
+    /// Messages that [`Queue::hold`] took are to be ready again.
+    GiveHeldBack(Vec<u64>),
     /// A chunk that [`Effect::Load`] asked for.
     ChunkLoaded(u64, Bytes),
     /// Due times that [`Effect::LoadDue`] asked for as (due, number), and the first one behind them.
@@ -189,9 +198,11 @@ pub struct Queue {
     late: BTreeSet<u64>,
     /// Numbers of messages that may still come.
     reserved: Vec<Reservation>,
-    /// Out of turn: on their way to the dead-letter exchange, or about to be; or waiting for a retry.
+    /// Out of turn: on their way to the dead-letter exchange, or about to be; waiting for a retry; or held.
     taken: BTreeSet<u64>,
     retries: Retries,
+    /// Those of `taken` that an operator moves.
+    held: holding::Held,
     /// Dead letters that their targets do not have yet.
     letters_out: usize,
     /// Taken messages whose record must be read first, by chunk.
@@ -381,6 +392,8 @@ impl Queue {
             Command::SetOptions(options) => self.change_options(*options, now_ms),
             Command::SendLetter(seq, reason) => self.send_letter_again(seq, reason, effects),
             Command::DeadLettered(seq) => self.dead_lettered(seq, effects),
+            Command::SettleHeld(seqs) => self.settle_held(&seqs),
+            Command::GiveHeldBack(seqs) => self.give_held_back(&seqs, effects),
             Command::ChunkLoaded(first, chunk) => self.chunk_loaded(first, &chunk, now_ms, effects),
             Command::DueLoaded(entries, next) => self.due_loaded(&entries, next),
         }

@@ -9,6 +9,7 @@ use super::forward::{Answers, Forward};
 use super::peer::{LinkState, SnapshotPiece};
 use crate::broker::ids::{GroupId, NodeId, QueueId};
 use crate::broker::topology::QueueEntry;
+use crate::node::links::ShardInput;
 use crate::node::tasks::group::Read;
 use crate::node::tasks::group::copies::CopyDone;
 use crate::replication::MembersChange;
@@ -42,6 +43,8 @@ pub(crate) enum GroupInput {
     Copy(CopyDone),
     /// Orders and questions.
     Control(GroupControl),
+    /// For the shard of the group, if this node leads; otherwise whoever waits for an answer hears that there is none.
+    Inspect(Box<ShardInput>),
     /// Leads are to be given up, then the node stops: answered when all that is to be noted is with the log.
     Stop(oneshot::Sender<()>),
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::membership::KnownMember;
 use super::status::{ClusterStatus, NodeReport};
 use crate::broker::ids::{GroupId, NodeId, Run};
+use crate::node::surgery::order::{SurgeryAnswer, SurgeryOrder};
 use crate::replication::MembersChange;
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -36,6 +37,8 @@ pub(crate) enum Question {
     Lead { group: GroupId, to: NodeId },
     /// You are a member no more.
     YouLeft,
+    /// To the owner of a queue: look at its messages, or do something with them.
+    Surgery { to: NodeId, order: SurgeryOrder },
     /// Is this node a member of your cluster, and was this run its last?
     IsMember { cluster: String, node: NodeId, run: Run },
 }
@@ -58,6 +61,7 @@ pub(crate) enum Answer {
     Joined(Joined),
     Report(NodeReport),
     Status(ClusterStatus),
+    Surgery(SurgeryAnswer),
     Standing(Standing),
     /// It is done, or has begun; a line for people.
     Done(String),

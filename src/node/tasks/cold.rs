@@ -44,6 +44,8 @@ pub(super) struct Stored {
 enum Read {
     Chunk(Arc<Mailbox<ShardInput>>, QueueId, u64),
     Dues(Arc<Mailbox<ShardInput>>, QueueId, u64, u64),
+    /// For somebody who looks at it.
+    Shown(QueueId, u64, oneshot::Sender<Option<Bytes>>),
     Stop,
 }
 
@@ -288,6 +290,11 @@ impl ColdLink {
         let _ = self.read.send(Read::Chunk(Arc::clone(&self.shard), queue, first));
     }
 
+    /// Reads a chunk for somebody else than its queue.
+    pub(crate) fn read(&self, queue: QueueId, first: u64, reply: oneshot::Sender<Option<Bytes>>) {
+        let _ = self.read.send(Read::Shown(queue, first, reply));
+    }
+
     pub(crate) fn load_due(&self, queue: QueueId, from_ms: u64, to_ms: u64) {
         let _ = self.read.send(Read::Dues(Arc::clone(&self.shard), queue, from_ms, to_ms));
     }
@@ -367,6 +374,10 @@ fn look_up(store: &ColdStore, read: Read) -> Result<bool, StorageError> {
         Read::Dues(shard, queue, from_ms, to_ms) => {
             let (dues, next) = read_dues(store, queue, from_ms, to_ms)?;
             shard.push(ShardInput::DueLoaded(queue, dues, next));
+        }
+        Read::Shown(queue, first, reply) => {
+            // Whoever asked may have gone.
+            let _ = reply.send(store.get_chunk(queue.0, first)?);
         }
         Read::Stop => return Ok(false),
     }

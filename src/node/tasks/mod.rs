@@ -10,6 +10,7 @@
 //! - [`group`]: one task for each group that owns queues
 //! - [`serving`]: serves queues of this node to others
 //! - [`snapshots`]: copies of queues for other nodes, out of the cold store and into it
+//! - [`surgery`]: jobs on messages in queues
 //! - [`checkpoint`]: keeps the log within its budget
 //! - [`manager`]: what those who run a cluster ask, and what makes it run by itself
 //! - [`peer`]: the links to other nodes
@@ -30,4 +31,5 @@ pub(crate) mod resources;
 pub(crate) mod serving;
 pub(crate) mod shard;
 pub(crate) mod snapshots;
+pub(crate) mod surgery;
 pub(crate) mod transactions;

@@ -1,9 +1,11 @@
 //! Messages: publishing, getting and purging them for an operator.
 //!
+//! - `operating`: looking at messages in queues, and jobs on them
 //! - `properties`: a message's properties as typed values
 //! - `getting`: messages that are taken from a queue, and given back
 
 mod getting;
+mod operating;
 mod properties;
 
 use std::net::{Ipv4Addr, SocketAddr};

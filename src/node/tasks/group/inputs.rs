@@ -42,6 +42,11 @@ impl GroupTask {
             GroupInput::Read(read) => self.has_read(*read),
             GroupInput::Copy(done) => self.copied(done),
             GroupInput::Control(control) => self.control(control),
+            GroupInput::Inspect(input) => {
+                if let Stage::Leader(leader) = &self.stage {
+                    leader.mailbox.push(*input);
+                }
+            }
             GroupInput::Stop(reply) => {
                 self.stops.push_back(reply);
                 self.stop_by_ms.get_or_insert(self.now_ms + STOP_MS);

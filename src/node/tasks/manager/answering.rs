@@ -27,6 +27,7 @@ impl<W: World> Manager<W> {
             Question::IsMember { cluster, node, run } if cluster == self.own.cluster => {
                 Answer::Standing(self.standing(node, run))
             }
+            Question::Surgery { .. } => Answer::no("that is nothing for the manager"),
             Question::IsMember { .. } => Answer::no("this is a node of another cluster"),
             Question::Report => Answer::Report(self.report().await),
             Question::Status { queues } => Answer::Status(self.status(queues).await),

@@ -12,8 +12,10 @@ use crate::broker::ids::NodeId;
 use crate::node::cluster::inputs::ManagerInput;
 use crate::node::cluster::membership::Membership;
 use crate::node::cluster::peer::{LinkState, PeerMessage};
-use crate::node::cluster::questions::{Answer, decode, encode};
+use crate::node::cluster::questions::{Answer, Question, decode, encode};
 use crate::node::mailbox::Mailbox;
+use crate::node::surgery::order::SurgeryOrder;
+use crate::node::tasks::surgery;
 
 /// Questions that are answered at the same time; a further one is refused.
 const QUESTIONS_MAX: usize = 64;
@@ -86,12 +88,24 @@ fn answer(
     let manager = Arc::clone(manager);
     tokio::spawn(async move {
         let answer = match decode(&question) {
+            Some(Question::Surgery { to, order }) => operate(&manager, asker, to, order).await,
             Some(question) => manager.answer(asker, question).await,
             None => Answer::no("this node does not understand the question; it is of another release"),
         };
         drop(place);
         reply(encode(&answer).into());
     });
+}
+
+/// Orders for messages in queues are for the node that owns them.
+async fn operate(manager: &Manager<Surroundings>, asker: Asker, to: NodeId, order: SurgeryOrder) -> Answer {
+    if to == manager.own.node {
+        Answer::Surgery(surgery::answer(&manager.world().shared, order).await)
+    } else if asker == Asker::Outside {
+        manager.pass_on(to, &Question::Surgery { to, order }).await
+    } else {
+        Answer::no("this is another node")
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a short task, once")]

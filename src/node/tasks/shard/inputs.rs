@@ -56,6 +56,17 @@ impl Shard {
                 }
                 None => answer(reply, None),
             },
+            ShardInput::Look(id, look, reply) => {
+                answer(reply, self.slots.get(&id).map(|slot| slot.queue.look(look)));
+            }
+            ShardInput::LookAt(id, seqs, reply) => {
+                answer(reply, self.slots.get(&id).map(|slot| slot.queue.look_at(&seqs)));
+            }
+            ShardInput::Hold(id, seqs, reply) => {
+                answer(reply, self.slots.get_mut(&id).map(|slot| slot.queue.hold(&seqs)));
+                self.note(id);
+            }
+            ShardInput::ReadChunk(id, first, reply) => self.cold.read(id, first, reply),
             ShardInput::Purge(id, reply) => answer(reply, self.purge(id, now_ms)),
             ShardInput::Delete(id, condition, reply) => answer(reply, self.delete(id, condition)),
             ShardInput::Synced(index) => self.synced(index),
