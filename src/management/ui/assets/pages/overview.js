@@ -10,7 +10,7 @@ import { historyOf, levelPoints, either, record } from '../core/samples.js';
 import { bytes, count, duration, rate, short } from '../core/format.js';
 import { card, heading, meter, rangePicker, state, tag, tiles } from '../parts/bits.js';
 import { chart } from '../parts/chart.js';
-import { messageRates, queuedMessages } from '../parts/charts.js';
+import { messageRates, queuedMessages, rateLine } from '../parts/charts.js';
 import { table } from '../parts/table.js';
 
 export function open(page) {
@@ -47,6 +47,7 @@ export function open(page) {
 function chartCards(overview, nodes) {
     const charts = [messageRates(overview.message_stats, 'overview'), queuedMessages(overview.queue_totals, 'overview'), objects(overview)];
     if (nodes) charts.push(memory(nodes), disk(nodes));
+    charts.push(churn(overview));
     return h('div', { class: 'columns' }, charts.map((one) => h('div', { class: 'card', key: one.key }, one)));
 }
 
@@ -78,6 +79,17 @@ function alarms(nodes) {
 function objects({ object_totals: totals = {} }) {
     const line = (field, name, color) => ({ name, color, points: [...record(`overview.${field}`, totals[field])], now: totals[field] });
     return chart({ title: 'Connections', unit: 'count', seconds: settings.rangeSeconds, series: [line('connections', 'Connections', 1), line('channels', 'Channels', 3), line('consumers', 'Consumers', 2)] });
+}
+
+const CHURN = [
+    ['connection_created', 'Opened', 1],
+    ['connection_closed', 'Closed', 2],
+    ['channel_created', 'Channels opened', 3],
+    ['queue_declared', 'Queues declared', 4],
+];
+
+function churn({ churn_rates: rates = {} }) {
+    return chart({ title: 'Coming and going', unit: 'rate', seconds: settings.rangeSeconds, series: CHURN.map(([field, name, color]) => rateLine(rates, field, name, color, 'overview.churn')) });
 }
 
 /** One line for each node, for as many as there are colours. */

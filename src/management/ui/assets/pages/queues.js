@@ -2,12 +2,13 @@
 
 import { h } from '../core/view.js';
 import { path } from '../core/api.js';
-import { link } from '../core/router.js';
+import { go, link } from '../core/router.js';
 import { settings } from '../core/settings.js';
 import { count, rate } from '../core/format.js';
-import { heading } from '../parts/bits.js';
+import { button, heading } from '../parts/bits.js';
 import { pagedList } from '../parts/list.js';
 import { figure } from '../parts/table.js';
+import { declareQueue, deleteQueues, purgeQueues } from '../parts/queue_forms.js';
 import { queueState, queueTags } from '../parts/queue_words.js';
 
 const number = (label, field, rank) => ({ label, sort: field, number: true, rank, cell: (queue) => figure(queue[field] ?? 0, count) });
@@ -36,6 +37,22 @@ export function open(page) {
         caption: 'Queues',
         unit: ['queue', 'queues'],
         sort: 'name',
+        picking: {
+            label: (queue) => queue.name,
+            actions: (chosen, clear) => [button('Purge', () => act(purgeQueues, chosen, clear), { kind: 'small danger' }), button('Delete', () => act(deleteQueues, chosen, clear), { kind: 'small danger' })],
+        },
     });
-    return { title: 'Queues', load: list.load, view: () => [heading('Queues'), list.view()] };
+
+    async function act(work, chosen, clear) {
+        if (!(await work(chosen))) return;
+        clear();
+        page.reload();
+    }
+
+    async function declare() {
+        const declared = await declareQueue();
+        if (declared) go(['queues', declared.vhost, declared.name]);
+    }
+
+    return { title: 'Queues', load: list.load, view: () => [heading('Queues', { actions: button('Declare a queue', declare, { kind: 'primary' }) }), list.view()] };
 }

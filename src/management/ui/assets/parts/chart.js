@@ -84,7 +84,8 @@ function view(state, act) {
             { role: 'img', tabindex: 0, 'aria-label': summary, viewBox: `0 0 ${state.width} ${HEIGHT}`, preserveAspectRatio: 'none', on: { pointermove: act.move, pointerdown: act.move, pointerleave: act.leave, blur: act.leave, keydown: act.key } },
             axes(frame, state),
             limitLine(frame, state),
-            shown.map((line) => lineOf(line, frame)),
+            // The first line lies on top.
+            [...shown].reverse().map((line) => lineOf(line, frame, line === shown[0])),
             cross(frame, shown, state),
         ),
         reading(frame, shown, state, text),
@@ -150,14 +151,14 @@ function limitLine(frame, state) {
     return [h('line', { class: 'limit', x1: LEFT, x2: frame.width - RIGHT, y1: y, y2: y }), h('text', { class: 'axis', x: frame.width - RIGHT, y: y - 4, 'text-anchor': 'end' }, limit.name)];
 }
 
-function lineOf(line, frame) {
+function lineOf(line, frame, isFilled) {
     const points = withEdge(line.points, frame.from);
     if (points.length === 0) return null;
     const runs = runsOf(points);
     const place = (point) => `${frame.x(point.t).toFixed(1)},${frame.y(point.v).toFixed(1)}`;
-    const path = runs.map((run) => `M${run.map(place).join('L')}`).join('');
+    const path = runs.map((run) => (run.length === 1 ? `M${place(run[0])}h0.01` : `M${run.map(place).join('L')}`)).join('');
     const area = runs.map((run) => `M${frame.x(run[0].t).toFixed(1)},${frame.y(0)}L${run.map(place).join('L')}L${frame.x(run.at(-1).t).toFixed(1)},${frame.y(0)}Z`).join('');
-    return h('g', { class: `c${line.color}`, key: line.name }, h('path', { class: 'area', d: area }), h('path', { d: path }));
+    return h('g', { class: `c${line.color}`, key: line.name }, isFilled && h('path', { class: 'area', d: area }), h('path', { d: path }));
 }
 
 /** The points of the range, and one at its left edge where the line comes in. */

@@ -28,7 +28,7 @@ const RATE_FIELDS = [
     ['redeliver', 'Redeliver', 2],
     ['return_unroutable', 'Unroutable', 6],
 ];
-const ALWAYS = new Set(['publish', 'deliver_get', 'ack']);
+const ALWAYS = new Set(['publish', 'deliver_get', 'ack', 'publish_in', 'publish_out']);
 
 export function messageRates(stats, key, title = 'Message rates', fields = RATE_FIELDS) {
     const shown = fields.filter(([field]) => ALWAYS.has(field) || stats?.[field] > 0);

@@ -9,7 +9,7 @@ let forms = 0;
 export function makeForm(fields, redraw) {
     forms += 1;
     const prefix = `form${forms}`;
-    const values = Object.fromEntries(fields.map((field) => [field.name, field.value ?? EMPTY[field.type] ?? '']));
+    const values = Object.fromEntries(fields.map((field) => [field.name, field.value ?? EMPTY[field.type] ?? firstOption(field) ?? '']));
     const wrong = {};
     const shown = () => fields.filter((field) => !field.when || field.when(values));
 
@@ -35,6 +35,8 @@ export function makeForm(fields, redraw) {
     const view = () => shown().map((field) => fieldView(field, `${prefix}-${field.name}`, values[field.name], wrong[field.name], (given) => change(field, given)));
     return { values, view, check };
 }
+
+const firstOption = ({ options }) => (Array.isArray(options?.[0]) ? options[0][0] : options?.[0]);
 
 const EMPTY = { checkbox: false, pairs: [], checks: [] };
 

@@ -1,0 +1,61 @@
+// The messages of a queue: read without taking them, taken, published, moved.
+
+import { h } from '../core/view.js';
+import { path, post } from '../core/api.js';
+import { plural } from '../core/format.js';
+import { button, card } from './bits.js';
+import { makeForm } from './form.js';
+import { messageView } from './message_view.js';
+import { publish } from './publish.js';
+import { failed, say } from './toast.js';
+
+const MODES = [
+    ['ack_requeue_true', 'Look at them and put them back'],
+    ['ack_requeue_false', 'Take them out of the queue'],
+    ['reject_requeue_true', 'Reject them, put them back'],
+    ['reject_requeue_false', 'Reject them: dead-letter or drop'],
+];
+
+export function messages(page, { vhost, name }) {
+    const state = { found: null, isBusy: false };
+    const form = makeForm(
+        [
+            { name: 'count', label: 'How many', type: 'number', value: '10', required: true },
+            { name: 'mode', label: 'What happens to them', type: 'select', options: MODES, help: (mode) => (mode.endsWith('true') ? 'They count as delivered once: the redelivered flag is set.' : 'They are no longer in the queue afterwards.') },
+        ],
+        () => page.redraw(),
+    );
+
+    async function take(event) {
+        event.preventDefault();
+        if (!form.check()) return;
+        state.isBusy = true;
+        page.redraw();
+        try {
+            state.found = await post(`${path('queues', vhost, name)}/get`, { count: Number(form.values.count), ackmode: form.values.mode, encoding: 'auto', truncate: 100000 });
+            say(plural(state.found.length, 'message'));
+        } catch (error) {
+            failed('Getting messages', error);
+        }
+        state.isBusy = false;
+        page.redraw();
+        page.reload();
+    }
+
+    async function send() {
+        if (await publish({ vhost, exchange: '', key: name, title: `Publish to queue ${name}` })) page.reload();
+    }
+
+    function view() {
+        return [
+            card(
+                'Get messages',
+                { actions: button('Publish a message', send, { kind: 'small' }) },
+                h('div', { class: 'body' }, h('form', { class: 'form line', on: { submit: take }, novalidate: true }, form.view(), h('div', { class: 'send' }, h('button', { class: 'button primary', type: 'submit', disabled: state.isBusy }, 'Get messages')))),
+            ),
+            state.found && card(plural(state.found.length, 'message'), { id: 'found' }, state.found.length === 0 ? h('div', { class: 'empty' }, 'The queue has no ready messages') : state.found.map((message, at) => messageView(message, at))),
+        ];
+    }
+
+    return { view };
+}
