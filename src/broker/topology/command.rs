@@ -26,6 +26,8 @@ pub enum Command {
     LimitVhost { name: String, limits: VhostLimits },
     /// Limits a user.
     LimitUser { name: String, limits: UserLimits },
+    /// Gives a global parameter a value, which is JSON; without one it goes.
+    PutParameter { name: String, value: Option<String> },
     /// Makes a policy or replaces it; it holds at once.
     SetPolicy { vhost: String, scope: PolicyScope, name: String, spec: PolicySpec },
     /// Takes a policy away.

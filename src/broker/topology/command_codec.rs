@@ -36,6 +36,7 @@ const DROP_QUEUE: u8 = 18;
 const NODE_GONE: u8 = 19;
 const FORGET_NODE: u8 = 20;
 const MOVE_QUEUE: u8 = 21;
+const PUT_PARAMETER: u8 = 27;
 
 impl Command {
     /// The command as bytes.
@@ -82,6 +83,11 @@ impl Command {
             Self::LimitUser { name, limits } => {
                 put_named(out, LIMIT_USER, name);
                 limits.put(out);
+            }
+            Self::PutParameter { name, value } => {
+                put_named(out, PUT_PARAMETER, name);
+                put_u8(out, u8::from(value.is_some()));
+                value.iter().for_each(|json| put_text(out, json));
             }
             Self::SetPolicy { vhost, scope, name, spec } => {
                 put_named(out, SET_POLICY, vhost);
@@ -186,6 +192,10 @@ fn read(from: &mut RowReader<'_>) -> Result<Command, RowError> {
         },
         LIMIT_VHOST => Command::LimitVhost { name: from.text()?, limits: VhostLimits::read(from)? },
         LIMIT_USER => Command::LimitUser { name: from.text()?, limits: UserLimits::read(from)? },
+        PUT_PARAMETER => Command::PutParameter {
+            name: from.text()?,
+            value: if read_bool(from)? { Some(from.text()?) } else { None },
+        },
         SET_POLICY => Command::SetPolicy {
             vhost: from.text()?,
             scope: read_scope(from.u8()?)?,

@@ -30,6 +30,9 @@ impl Topology {
             rows.push(user.row());
             rows.extend(user.limits_row());
         }
+        let parameter =
+            |(name, value): (&str, &str)| Row::Parameter { name: name.to_owned(), value: value.to_owned() };
+        rows.extend(self.parameters().map(parameter));
         self.vhosts.values().for_each(|vhost| vhost.put_rows(&self.queues, &mut rows));
         rows.sort_by_cached_key(Row::key);
         rows

@@ -4,6 +4,7 @@
 //! - `command_codec`: commands as bytes, for other nodes
 //! - `companions`: the queues behind exchanges that remember
 //! - `vhost`, `users`, `exchanges`, `queues`, `bindings`: one kind of object each, with its rules and refusals
+//! - `parameters`: what is only kept, for people and tools
 //! - `settings`, `policies`: what vhosts and users are set to, and what holds for queues and exchanges by their names
 //! - `homes`: queues whose node is gone, or that move to another
 //! - `route`: from exchange, keys and headers to queues
@@ -20,6 +21,7 @@ mod exchanges;
 mod homes;
 mod listing;
 mod outcome;
+mod parameters;
 mod policies;
 mod queues;
 mod refusals;
@@ -58,6 +60,8 @@ use vhost::Vhost;
 pub struct Topology {
     vhosts: Map<Arc<str>, Vhost>,
     users: Map<Arc<str>, User>,
+    /// Global parameters: names and JSON.
+    parameters: std::collections::BTreeMap<String, String>,
     queues: Queues,
     version: u64,
 }
@@ -66,7 +70,13 @@ impl Topology {
     /// A topology with nothing in it, as a node sees it that stands there.
     #[must_use]
     pub fn new(placement: Placement) -> Self {
-        Self { vhosts: Map::default(), users: Map::default(), queues: Queues::new(placement), version: 0 }
+        Self {
+            vhosts: Map::default(),
+            users: Map::default(),
+            parameters: std::collections::BTreeMap::new(),
+            queues: Queues::new(placement),
+            version: 0,
+        }
     }
 
     /// Carries out a command that a client of this node asks for.
@@ -93,6 +103,7 @@ impl Topology {
             }
             Command::LimitVhost { name, limits } => self.limit_vhost(&name, limits),
             Command::LimitUser { name, limits } => self.limit_user(&name, limits),
+            Command::PutParameter { name, value } => self.put_parameter(name, value),
             Command::SetPolicy { vhost, scope, name, spec } => self.set_policy(&vhost, scope, &name, spec),
             Command::ClearPolicy { vhost, scope, name } => self.clear_policy(&vhost, scope, &name),
             Command::DeclareExchange {

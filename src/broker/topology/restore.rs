@@ -91,6 +91,7 @@ impl Topology {
             Row::Companion { vhost, exchange, id, home } => {
                 self.restore_companion(&vhost, &exchange, id, home)?;
             }
+            Row::Parameter { name, value } => drop(self.parameters.insert(name, value)),
             Row::Binding { vhost, source, destination, routing_key, arguments } => {
                 self.restore_binding(&vhost, &source, &destination, &routing_key, &arguments)?;
             }

@@ -26,6 +26,7 @@ const BINDING: u8 = 6;
 const POLICY: u8 = 7;
 const VHOST_SETTINGS: u8 = 8;
 const USER_LIMITS: u8 = 9;
+const PARAMETER: u8 = 12;
 const COMPANION: u8 = 20;
 const CLUSTER: u8 = 64;
 
@@ -92,6 +93,8 @@ pub enum Row {
     VhostSettings { vhost: String, settings: VhostSettings },
     /// What a user may open at a time, if that is limited.
     UserLimits { user: String, limits: UserLimits },
+    /// A global parameter; the value is JSON.
+    Parameter { name: String, value: String },
     /// What the nodes of a cluster keep beside the topology, which does not look into it.
     Cluster { key: Vec<u8>, value: Vec<u8> },
 }
@@ -107,7 +110,9 @@ impl Row {
         let mut key = vec![self.kind()];
         match self {
             Self::Counter { .. } => {}
-            Self::User { name, .. } | Self::Vhost { name } => put_text(&mut key, name),
+            Self::User { name, .. } | Self::Vhost { name } | Self::Parameter { name, .. } => {
+                put_text(&mut key, name);
+            }
             Self::Exchange { vhost, name, .. }
             | Self::Queue { vhost, name, .. }
             | Self::Companion { vhost, exchange: name, .. } => {
@@ -177,6 +182,7 @@ impl Row {
             Self::Policy { spec, .. } => put_spec(&mut value, spec),
             Self::VhostSettings { settings, .. } => settings.put(&mut value),
             Self::UserLimits { limits, .. } => limits.put(&mut value),
+            Self::Parameter { value: json, .. } => put_text(&mut value, json),
             Self::Cluster { value: rest, .. } => value.extend_from_slice(rest),
         }
         value
@@ -211,6 +217,7 @@ impl Row {
             | Self::Policy { .. }
             | Self::VhostSettings { .. }
             | Self::UserLimits { .. }
+            | Self::Parameter { .. }
             | Self::Cluster { .. } => false,
         }
     }
@@ -245,6 +252,7 @@ impl Row {
                 Ok(Self::VhostSettings { vhost: key.text()?, settings: VhostSettings::read(value)? })
             }
             USER_LIMITS => Ok(Self::UserLimits { user: key.text()?, limits: UserLimits::read(value)? }),
+            PARAMETER => Ok(Self::Parameter { name: key.text()?, value: value.text()? }),
             CLUSTER => Ok(Self::Cluster { key: key.all().to_vec(), value: value.all().to_vec() }),
             other => Err(RowError::UnknownKind(other)),
         }
@@ -268,6 +276,7 @@ impl Row {
             Self::Policy { .. } => POLICY,
             Self::VhostSettings { .. } => VHOST_SETTINGS,
             Self::UserLimits { .. } => USER_LIMITS,
+            Self::Parameter { .. } => PARAMETER,
             Self::Cluster { .. } => CLUSTER,
         }
     }

@@ -6,6 +6,7 @@ mod cluster;
 mod declarations;
 mod login;
 mod messages;
+mod parameters;
 mod policies;
 mod users;
 mod vhosts;
@@ -38,6 +39,8 @@ pub enum ControlError {
     NotFound(String),
     /// What is asked for is not valid: the reason in RabbitMQ's words.
     Invalid(String),
+    /// What is asked for is reserved, or nobody may do it: the reason in RabbitMQ's words.
+    Refused(String),
     /// The node is stopping; whether the change was made shows at its next start.
     Stopping,
 }
@@ -45,7 +48,7 @@ pub enum ControlError {
 impl fmt::Display for ControlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound(text) | Self::Invalid(text) => f.write_str(text),
+            Self::NotFound(text) | Self::Invalid(text) | Self::Refused(text) => f.write_str(text),
             Self::Stopping => f.write_str("the node is stopping"),
         }
     }
@@ -58,6 +61,7 @@ impl From<Refusal> for ControlError {
         match refusal.code {
             // A vhost that is not there is a 530 for clients.
             ReplyCode::NotFound | ReplyCode::NotAllowed => Self::NotFound(refusal.text),
+            ReplyCode::AccessRefused => Self::Refused(refusal.text),
             ReplyCode::ConnectionForced => Self::Stopping,
             _ => Self::Invalid(refusal.text),
         }

@@ -52,6 +52,7 @@ fn any_of_settings() -> impl Strategy<Value = Command> {
             name,
             limits: UserLimits { max_connections, max_channels }
         }),
+        (text(), prop::option::of(text())).prop_map(|(name, value)| Command::PutParameter { name, value }),
         (text(), any_scope(), text(), any_spec()).prop_map(|(vhost, scope, name, spec)| Command::SetPolicy {
             vhost,
             scope,

@@ -6,6 +6,7 @@ mod companions;
 mod declare;
 mod delays;
 mod homes;
+mod parameters;
 mod picking;
 mod policies;
 mod routing;
