@@ -1,5 +1,6 @@
 //! What each path below `/api` does (RabbitMQ: HTTP API Reference).
 
+mod messages;
 mod whoami;
 
 use axum::Router;
@@ -8,5 +9,5 @@ use super::http::Api;
 
 /// All paths below `/api`.
 pub(super) fn routes() -> Router<Api> {
-    Router::new().merge(whoami::routes())
+    Router::new().merge(messages::routes()).merge(whoami::routes())
 }

@@ -67,12 +67,14 @@ impl Control {
     /// When there is no such queue, or who owns it does not answer.
     pub async fn get(
         &self,
+        user: &str,
         (vhost, queue): (&str, &str),
         count: usize,
         mode: AckMode,
         truncate: Option<usize>,
     ) -> Result<Vec<GotMessage>, ControlError> {
         let entry = self.queue_for_messages(vhost, queue)?;
+        self.may_read(user, vhost, queue)?;
         let no_ack = mode == AckMode::AckRequeueFalse;
         let mut held =
             Held { shared: Arc::clone(&self.shared), target: entry.target(), mode, seqs: Vec::new() };

@@ -7,6 +7,7 @@
 mod getting;
 mod operating;
 mod properties;
+mod rights;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -16,7 +16,13 @@ impl Control {
     ///
     /// # Errors
     /// When there is no such queue, or nobody leads it at the moment.
-    pub async fn search(&self, name: &QueueName, search: Search) -> Result<Findings, ControlError> {
+    pub async fn search(
+        &self,
+        user: &str,
+        name: &QueueName,
+        search: Search,
+    ) -> Result<Findings, ControlError> {
+        self.may_read(user, &name.vhost, &name.queue)?;
         match self.operate(name, SurgeryOrder::Search(name.clone(), search)).await? {
             SurgeryAnswer::Findings(findings) => Ok(findings),
             other => Err(refused(other)),
@@ -29,6 +35,7 @@ impl Control {
     /// When there is no such queue or destination, the filter is not valid, or too many jobs are under way.
     pub async fn begin_job(&self, spec: JobSpec) -> Result<JobStatus, ControlError> {
         let name = spec.name.clone();
+        self.may_begin(&spec)?;
         match self.operate(&name, SurgeryOrder::Begin(spec)).await? {
             SurgeryAnswer::Job(job) => Ok(*job),
             other => Err(refused(other)),
