@@ -128,11 +128,7 @@ impl Seen {
         }
         let before = *self.messages.entry(place).or_insert(message);
         self.claim(before == message, || format!("{place:?} was {before:?}, and then {message:?}"));
-        // An acknowledgement from before a change of the leader comes too late for a message that has expired: it goes its way as a
-        // dead letter, or is in its queue again after another change.
-        let may_expire = self.letters_to.contains_key(&place.0);
-        let gone_us = self.gone.get(&place).copied().filter(|gone_us| *gone_us < at_us && !may_expire);
-        if let Some(gone_us) = gone_us {
+        if let Some(gone_us) = self.gone.get(&place).copied().filter(|gone_us| *gone_us < at_us) {
             self.claim(false, || {
                 format!("{message:?} at {place:?} was given out at {at_us} us, acknowledged for good at {gone_us} us")
             });

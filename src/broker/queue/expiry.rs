@@ -157,6 +157,19 @@ impl Queue {
         }
     }
 
+    /// A message was settled before its dead letter arrived.
+    pub(super) fn forget_letter(&mut self, seq: u64) {
+        let chunk =
+            self.messages.position(seq).and_then(|at| self.messages.get(at)).map(|segment| segment.first);
+        if let Some(letters) = chunk.and_then(|first| self.waiting.get_mut(&first))
+            && let Some(at) = letters.iter().position(|(waiting, _)| *waiting == seq)
+        {
+            letters.swap_remove(at);
+        } else {
+            self.letters_out = self.letters_out.saturating_sub(1);
+        }
+    }
+
     /// Asks for chunks of waiting dead letters, few at a time: a large queue that falls due must not pass through
     /// memory at once.
     pub(super) fn load_waiting(&mut self, effects: &mut Vec<Effect>) {

@@ -69,14 +69,38 @@ impl Queue {
         }
     }
 
-    /// Gives those up that are ready and were refused: an owner before this one has delivered them.
+    /// Settles those of `from .. to` that wait for a retry, or whose dead letter is on its way: the owner that is to follow
+    /// would have them again otherwise, although their acknowledgement was answered. A letter that has left may arrive.
+    pub(super) fn settle_taken(&mut self, from: u64, to: u64) {
+        if !self.options.replicated {
+            return;
+        }
+        for seq in self.taken.range(from..to).copied().collect::<Vec<_>>() {
+            self.taken.remove(&seq);
+            if self.retries.remove(seq) {
+                self.count_body(seq, false);
+            } else {
+                self.forget_letter(seq);
+            }
+            self.messages.settle(seq, seq + 1);
+        }
+    }
+
+    /// Gives those up that are ready, or wait for a retry, and were refused: an owner before this one has delivered them.
     pub(super) fn reject_ready(&mut self, ranges: &[SeqRange], effects: &mut Vec<Effect>) {
         if !self.options.replicated {
             return;
         }
         for (first, length) in ranges {
-            for seq in self.ready_among(*first, first.saturating_add(*length)) {
+            let end = first.saturating_add(*length);
+            for seq in self.ready_among(*first, end) {
                 self.leave_ready(seq, DeathReason::Rejected, effects);
+            }
+            for seq in self.taken.range(*first..end).copied().collect::<Vec<_>>() {
+                if self.retries.remove(seq) {
+                    self.count_body(seq, false);
+                    self.send_dead_letter(seq, DeathReason::Rejected, effects);
+                }
             }
         }
     }

@@ -47,6 +47,12 @@ impl Retries {
         Some(seq)
     }
 
+    /// It waits no more; false when it did not.
+    pub(super) fn remove(&mut self, seq: u64) -> bool {
+        let Some(due_ms) = self.due_of.remove(&seq) else { return false };
+        self.by_due.remove(&(due_ms, seq))
+    }
+
     /// All of them, by number; none is left.
     fn take_all(&mut self) -> impl Iterator<Item = u64> {
         self.by_due.clear();

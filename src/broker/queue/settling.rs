@@ -13,6 +13,7 @@ impl Queue {
                 count += self.messages.settle(first, end);
             } else {
                 self.settle_ready(first, end);
+                self.settle_taken(first, end);
                 let end = end.min(self.messages.cursor(first));
                 let seqs = (first..end).filter(|seq| self.is_unacked(*seq)).collect::<Vec<_>>();
                 count += seqs.into_iter().map(|seq| self.messages.settle(seq, seq + 1)).sum::<u64>();

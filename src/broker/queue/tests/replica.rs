@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::model::{Step, options, step};
 use super::world::{Event, State, Told, Verdict, World, message, split};
 use super::{Options, bodies, world};
+use crate::broker::arguments::{RetrySettings, RetryType};
 use crate::broker::batch::{Batch, Message};
 use crate::broker::queue::{ChunkWrite, Command, Counts, DeathReason, Digest, Pressure, Queue};
 
@@ -202,6 +203,78 @@ fn an_acknowledgement_of_what_the_owner_before_delivered_settles_it() {
     next.model.get_mut(&2).unwrap().state = State::Settled;
     next.apply(Command::Ack(7, vec![(2, 1)]));
     assert_eq!(next.queue.counts(), Counts { unacked: 1, consumers: 1, ..Counts::default() });
+}
+
+/// A queue with letters and retries, and what comes back waits for a second; three messages that an owner before delivered.
+fn late_owner() -> World {
+    let settings =
+        RetrySettings { kind: Some(RetryType::All), min_ms: Some(1000), ..RetrySettings::default() };
+    let options =
+        Options { dead_letters: true, message_ttl_ms: Some(500), retry: settings.retry(), ..plain() };
+    let mut owner = world(options);
+    owner.put_segments(&[1, 2, 3]);
+    owner.consume(7, |_| {});
+    let mut next = successor(&owner);
+    next.events = owner.events;
+    next
+}
+
+/// Nothing is left, here and for whoever follows.
+fn nobody_has_it_again(next: &World) {
+    assert_eq!(next.queue.counts(), Counts::default());
+    assert_eq!(successor(next).queue.counts(), Counts::default());
+}
+
+fn settled(next: &mut World) {
+    next.model.values_mut().for_each(|told| told.state = State::Settled);
+}
+
+#[test]
+fn an_acknowledgement_of_what_the_owner_before_delivered_settles_what_has_expired_since() {
+    let mut next = late_owner();
+    next.model.values_mut().for_each(|told| told.state = State::Taken);
+    next.pass(501);
+    assert_eq!(next.letters.len(), 3);
+    settled(&mut next);
+    next.apply(Command::Ack(7, vec![(0, 3)]));
+    assert!(matches!(next.events.last(), Some(Event::Settle(ranges)) if *ranges == [(0, 3)]));
+    // The letters arrive all the same, or find nobody: both tell the queue nothing new.
+    next.apply(Command::DeadLettered(0));
+    next.apply(Command::SendLetter(1, DeathReason::Expired));
+    assert_eq!((next.letters.len(), next.queue.letters_out), (3, 0));
+    nobody_has_it_again(&next);
+}
+
+#[test]
+fn an_acknowledgement_settles_what_must_be_read_first_for_its_letter() {
+    let mut next = late_owner();
+    next.spill_under(Pressure::High, usize::MAX);
+    next.stored(usize::MAX);
+    next.model.values_mut().for_each(|told| told.state = State::Taken);
+    next.apply(Command::Reject(7, vec![(0, 3)]));
+    assert_eq!((next.letters.len(), next.queue.waiting.len()), (0, 3));
+    settled(&mut next);
+    // Somebody else had it from an owner before this one.
+    next.apply(Command::Ack(6, vec![(0, 3)]));
+    next.load_all();
+    assert_eq!((next.letters.len(), next.queue.letters_out), (0, 0));
+    nobody_has_it_again(&next);
+}
+
+#[test]
+fn what_waits_for_its_retry_may_be_acknowledged_or_refused_by_whom_the_owner_before_gave_it() {
+    let mut next = late_owner();
+    next.consume(8, |_| {});
+    next.settle(Verdict::Fail, 8, &[0, 1, 2]);
+    assert_eq!(next.queue.counts().delayed, 3);
+    next.model.get_mut(&0).unwrap().state = State::Settled;
+    next.apply(Command::Ack(7, vec![(0, 1)]));
+    next.model.get_mut(&1).unwrap().state = State::Taken;
+    next.apply(Command::Reject(7, vec![(1, 1)]));
+    assert_eq!(next.queue.counts().delayed, 1);
+    assert_eq!(next.letters, [(1, DeathReason::Rejected)]);
+    next.pass(1000);
+    assert_eq!(next.take_delivered().last().unwrap().1[0], 3);
 }
 
 #[test]
