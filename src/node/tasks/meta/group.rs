@@ -417,6 +417,11 @@ impl MetaGroup {
         true
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_sole_voter(&self) -> bool {
+        self.group.is_sole_voter()
+    }
+
     /// Rows for a test to compare.
     #[cfg(test)]
     pub(crate) fn rows(&self) -> Vec<crate::broker::topology::Row> {

@@ -35,6 +35,8 @@ pub(super) struct Spread {
     /// Askers, by the index that their command took place at.
     waiting: VecDeque<Waiting>,
     asked_ms: u64,
+    /// Nobody else could decide anything when it was looked at last.
+    is_alone: bool,
     /// The leader's answers: when was asked, and how far declarations were.
     heard: VecDeque<(u64, u64)>,
 }
@@ -143,9 +145,17 @@ impl MetaGroup {
     }
 
     fn stay_informed(&mut self) {
-        if self.group.lease_until_ms(self.now_ms) > self.now_ms {
-            let until_ms = if self.group.is_sole_voter() { u64::MAX } else { self.now_ms + INFORMED_MS };
-            return self.cluster.set_informed_until_ms(until_ms);
+        let leads = self.group.lease_until_ms(self.now_ms) > self.now_ms;
+        let is_alone = leads && self.group.is_sole_voter();
+        // What others decide without it they decide from now on.
+        let was_alone = std::mem::replace(&mut self.spread.is_alone, is_alone);
+        if is_alone {
+            self.cluster.set_informed_until_ms(u64::MAX);
+        } else if leads || was_alone {
+            self.cluster.set_informed_until_ms(self.now_ms + INFORMED_MS);
+        }
+        if leads {
+            return;
         }
         let leader = self.leader();
         if self.now_ms >= self.spread.asked_ms + ASK_MS && self.cluster.peers.is_up(leader) {

@@ -2,7 +2,7 @@
 
 mod world;
 
-use world::{World, queue};
+use world::{TURNS, World, queue};
 
 use crate::broker::ids::Home;
 use crate::broker::topology::Command;
@@ -119,6 +119,38 @@ fn a_node_that_does_not_get_on_holds_others_up_as_long_as_it_takes_itself_for_in
     world.late = None;
     world.pass(1_000);
     assert!(is_informed(&world) && world.nodes[&late].has("q"));
+}
+
+#[test]
+fn a_sole_voter_that_stands_still_while_another_becomes_one_is_not_informed_for_ever() {
+    let joining = || {
+        let mut world = World::of(1);
+        world.begin_to_join(2);
+        world
+    };
+    let mut whole = joining();
+    let begun_ms = whole.now_ms;
+    while whole.nodes[&1].is_sole_voter() {
+        whole.pass(10);
+    }
+    let alone_ms = whole.now_ms - begun_ms;
+    let mut informed_alone = 0;
+    for turns in 0..3 * TURNS {
+        let mut world = joining();
+        world.pass(alone_ms.saturating_sub(20));
+        for turn in 0..turns {
+            world.now_ms += if turn.is_multiple_of(TURNS) { 10 } else { 0 };
+            world.turn();
+        }
+        world.cut(2, LinkState::Down);
+        // Its lease is over when it goes on.
+        world.now_ms += 5_000;
+        world.pass(2_000);
+        let is_informed = world.nodes[&1].cluster.is_informed(world.now_ms);
+        assert_eq!(is_informed, world.nodes[&1].is_sole_voter(), "cut off after {turns} turns");
+        informed_alone += u32::from(is_informed);
+    }
+    assert!((1..3 * TURNS).contains(&informed_alone), "it was cut off before and after: {informed_alone}");
 }
 
 #[test]

@@ -32,6 +32,8 @@ use crate::storage::{Append, ColdStore, Entry, StorageError};
 const GROUPS: u16 = 2;
 const SHARDS: u16 = 2;
 const NODES_MAX: NodeId = 6;
+/// How often everybody has a turn until the clock goes on.
+pub(super) const TURNS: u32 = 6;
 
 type Wire = Arc<Mutex<VecDeque<(NodeId, NodeId, PeerMessage)>>>;
 type Up = Arc<Mutex<BTreeSet<(NodeId, NodeId)>>>;
@@ -130,6 +132,10 @@ impl Node {
         self.task.rows()
     }
 
+    pub(super) fn is_sole_voter(&self) -> bool {
+        self.task.is_sole_voter()
+    }
+
     pub(super) fn has(&self, name: &str) -> bool {
         self.shared.topology().queue("/", name).is_some()
     }
@@ -197,6 +203,13 @@ impl World {
 
     /// Takes a new node in.
     pub(super) fn join(&mut self, node: NodeId) {
+        self.begin_to_join(node);
+        self.pass(3_000);
+        assert!(self.nodes[&node].cluster.meta_index() > 0, "it knows what is declared");
+    }
+
+    /// Has a new node become a voter.
+    pub(super) fn begin_to_join(&mut self, node: NodeId) {
         let name = format!("node{node}");
         let added = MetaCommand::AddMember {
             name,
@@ -214,8 +227,6 @@ impl World {
         let change = self.nodes[&leader].task.group.members().change_to(&voters, &[]);
         let control = GroupControl::SetMembers(change, reply);
         self.nodes[&leader].shared.meta.push(MetaInput::Control(control));
-        self.pass(3_000);
-        assert!(self.nodes[&node].cluster.meta_index() > 0, "it knows what is declared");
     }
 
     /// Starts a node with what its disk has.
@@ -360,11 +371,11 @@ impl World {
         let until_ms = self.now_ms + ms;
         while self.now_ms < until_ms {
             self.now_ms += 10;
-            (0..6).for_each(|_| self.turn());
+            (0..TURNS).for_each(|_| self.turn());
         }
     }
 
-    fn turn(&mut self) {
+    pub(super) fn turn(&mut self) {
         for number in self.nodes.keys().copied().collect::<Vec<_>>() {
             let Some(node) = self.nodes.get_mut(&number) else { continue };
             while node.steps.write().unwrap() {}
