@@ -12,7 +12,7 @@
 //! - `world`: nodes, and what happens to them; `faults`: what goes wrong
 //! - `raft_node`, `raft_layer`: groups alone
 //! - `clients`, `publisher`, `consumer`, `getter`: who uses the brokers
-//! - `stack_node`, `stack`: whole nodes, with clients
+//! - `stack_node`, `stack`: whole nodes, with clients; `membership`: nodes that come, leave and lose their disks
 //! - `run`: clients and faults together, and what came of it
 //! - `history`, `checker`: what was seen, and what must hold of it
 
@@ -27,6 +27,7 @@ mod events;
 mod faults;
 mod getter;
 mod history;
+mod membership;
 mod network;
 mod publisher;
 mod raft_layer;

@@ -84,7 +84,7 @@ pub(super) fn run<M: Broker>(
     queues: Vec<QueueId>,
     letters_to: BTreeMap<QueueId, QueueId>,
     watch: &mut dyn FnMut(&mut World<M>, &mut Outside, Happened),
-) -> Outcome {
+) -> (World<M>, Outcome) {
     let random = world.random.fork();
     let mut outside = Outside::new(queues.clone());
     outside.history.letters_to = letters_to;
@@ -120,7 +120,8 @@ pub(super) fn run<M: Broker>(
         random,
     };
     run.go(watch);
-    run.outcome()
+    let outcome = run.outcome();
+    (run.world, outcome)
 }
 
 impl<M: Broker> Run<M> {
@@ -213,7 +214,7 @@ impl<M: Broker> Run<M> {
         self.counting = Some(Counting { connection, answers });
     }
 
-    fn outcome(self) -> Outcome {
+    fn outcome(&self) -> Outcome {
         // What ended before its time says nothing of what is still to come.
         let problems = match self.world.broken.clone() {
             Some(problem) => vec![problem],

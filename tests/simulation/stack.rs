@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::clients::Outside;
 use super::history::Fact;
+use super::membership::Membership;
 use super::random::Random;
 use super::run::{Crowd, Outcome, run};
 use super::stack_node::{Planted, QueueKind, Seen, Setup, StackNode, declarations};
@@ -14,6 +15,8 @@ use crate::node::cluster::inputs::GroupControl;
 
 /// Seeds of every run of the tests.
 const SEEDS: u64 = 100;
+/// And of those with other members.
+const SEEDS_OF_MEMBERS: u64 = 40;
 /// How often, in thousandths of all rounds, somebody gives an order.
 const ORDERS: u64 = 4;
 /// And how often replicas are compared.
@@ -31,12 +34,18 @@ struct Digests {
 }
 
 fn simulate(seed: u64, planted: Planted) -> Outcome {
+    simulate_with(seed, planted, false).0
+}
+
+/// Gives how often others were to belong to the groups, and how many disks were lost, too.
+fn simulate_with(seed: u64, planted: Planted, changes_members: bool) -> (Outcome, u64, u64) {
     let folder = super::folder();
     let mut random = Random::new(seed ^ 0x57ac);
     let nodes: u16 = random.pick(&[1, 3, 3, 3, 3, 5]).unwrap_or(3);
     let setup = Setup {
         groups: random.between(1, 3) as GroupId,
         voters: (1..=nodes).collect(),
+        changes_members,
         queues: kinds(&mut random),
         memory_bytes: random.skewed(16 << 10, 1 << 20),
         lag_bytes_max: random.skewed(2_000, 1 << 20),
@@ -50,7 +59,14 @@ fn simulate(seed: u64, planted: Planted) -> Outcome {
     let letters_to = has_letters.map(|(_, queue)| (*queue, queues[0])).collect();
     let world = World::<StackNode>::new(setup, random.next(), folder.path(), nodes);
     let mut digests = Digests::default();
-    run(world, &crowd, queues, letters_to, &mut |world, outside, happened| {
+    let mut membership = changes_members.then(|| {
+        let random = Random::new(seed ^ 0x3e3b);
+        Membership::new((1..=nodes).collect(), groups, crowd.chaos_us, random)
+    });
+    let mut watch = |world: &mut World<StackNode>, outside: &mut Outside, happened| {
+        if let Some(membership) = &mut membership {
+            membership.look(world);
+        }
         if let Happened::Round(node) = happened {
             look(world, outside, node);
             give_orders(world, &mut random, node, groups, outside.is_over);
@@ -59,7 +75,11 @@ fn simulate(seed: u64, planted: Planted) -> Outcome {
                 digests.compare(world, node, groups);
             }
         }
-    })
+    };
+    let (mut world, mut outcome) = run(world, &crowd, queues, letters_to, &mut watch);
+    let Some(membership) = membership else { return (outcome, 0, 0) };
+    outcome.problems.extend(membership.problems(&mut world));
+    (outcome, membership.changed, membership.wiped)
 }
 
 /// From one to four queues.
@@ -170,10 +190,27 @@ fn nothing_confirmed_is_lost_whatever_goes_wrong() {
 }
 
 #[test]
+fn nothing_confirmed_is_lost_while_nodes_come_and_go_and_lose_their_disks() {
+    let (mut sent, mut changed, mut wiped) = (0, 0, 0);
+    for seed in super::seeds(SEEDS_OF_MEMBERS) {
+        let (outcome, changes, wipes) = simulate_with(seed, Planted::Nothing, true);
+        let problems = outcome.problems.join("\n");
+        assert!(problems.is_empty(), "seed {seed} (WARREN_SIMULATION_SEED={seed}):\n{problems}");
+        sent += outcome.sent;
+        changed += changes;
+        wiped += wipes;
+    }
+    println!("{sent} messages sent, {changed} times other members, {wiped} disks lost");
+    assert!(sent > 0 && changed > 0);
+}
+
+#[test]
 fn a_seed_gives_the_same_every_time() {
     for seed in 1..4 {
-        let (one, other) = (simulate(seed, Planted::Nothing), simulate(seed, Planted::Nothing));
-        assert_eq!(one.fingerprint, other.fingerprint, "seed {seed}");
+        for changes_members in [false, true] {
+            let fingerprint = || simulate_with(seed, Planted::Nothing, changes_members).0.fingerprint;
+            assert_eq!(fingerprint(), fingerprint(), "seed {seed}");
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::clients::message_of;
 use super::history::{MessageId, Place as Message_};
 use super::random::Random;
 use super::world::{Machine, Place};
-use crate::broker::ids::{GroupId, Home, NODES_MAX, NodeId, Placement, QueueId};
+use crate::broker::ids::{GroupId, Home, NodeId, Placement, QueueId};
 use crate::broker::policy::{PolicyScope, PolicySpec};
 use crate::broker::queue::{ConsumerId, Digest};
 use crate::broker::topology::{Command, QueueEntry, Topology};
@@ -23,6 +23,7 @@ use crate::node::cluster::dispatch::Dispatch;
 use crate::node::cluster::forward::{Answer, Owner};
 use crate::node::cluster::handle::{Cluster, Peers};
 use crate::node::cluster::inputs::{GatewayInput, GroupControl, GroupInput};
+use crate::node::cluster::members::{Member, Members};
 use crate::node::cluster::peer::{LinkState, PeerMessage};
 use crate::node::cluster::session::GIVEN_AWAY;
 use crate::node::shared::Shared;
@@ -31,9 +32,12 @@ use crate::node::tasks::gateway::Gateway;
 use crate::node::tasks::group::row::{GroupRow, RESTORING, STATE};
 use crate::node::tasks::group::{GroupTask, Start};
 use crate::node::tasks::peer::Incoming;
-use crate::replication::{GroupOptions, Stored, StoredBuilder, shard_of};
+use crate::replication::{GroupOptions, Members as GroupMembers, Stored, StoredBuilder, shard_of};
 use crate::storage::log::stepped::Steps;
 use crate::storage::{ColdStore, Log, LogHandle, LogOptions, StorageError, Synced};
+
+/// Nodes have smaller numbers than this.
+pub(super) const NODES_MAX: NodeId = 10;
 
 /// What a queue does beside keeping messages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,7 +50,10 @@ pub(super) struct QueueKind {
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
     pub(super) groups: GroupId,
+    /// Who founds the groups.
     pub(super) voters: Vec<NodeId>,
+    /// Others come, and some go.
+    pub(super) changes_members: bool,
     pub(super) queues: Vec<QueueKind>,
     pub(super) memory_bytes: u64,
     pub(super) lag_bytes_max: u64,
@@ -130,9 +137,14 @@ impl Machine for StackNode {
         let placement = Placement { node, shards: 1, groups: setup.groups };
         let links: Arc<Links> = Arc::default();
         let peers = Arc::clone(&links);
-        let nodes = (1..NODES_MAX.min(10)).filter(|other| *other != node);
+        let nodes = (1..NODES_MAX).filter(|other| *other != node);
         let cluster = Arc::new(Cluster::new(placement, peers, nodes, 1 << 20));
         cluster.set_meta_index(1);
+        if setup.changes_members {
+            // Whoever is no member of a group any more is told so by who leads.
+            let nodes = (1..NODES_MAX).map(|node| (node, Member::default())).collect();
+            cluster.set_members(Members { nodes, ..Members::default() });
+        }
         let mut config = Config::load(None).unwrap();
         config.memory.messages_bytes = setup.memory_bytes;
         let (topology, queues) = declarations(placement, &setup.queues);
@@ -385,6 +397,14 @@ impl StackNode {
         }
     }
 
+    pub(super) fn members(&self, group: GroupId) -> GroupMembers {
+        self.groups[usize::from(group) - 1].members()
+    }
+
+    pub(super) fn leads(&self, group: GroupId) -> bool {
+        self.groups[usize::from(group) - 1].leads()
+    }
+
     /// The last entry that a group has applied, and knows as committed; and whether it is a replica that follows.
     pub(super) fn stands(&self, group: GroupId) -> (u64, u64, bool) {
         let task = &self.groups[usize::from(group) - 1];
@@ -502,10 +522,11 @@ fn open_log(
     let mut found = Found::new();
     for (group, builder) in builders.into_values() {
         let row = store.get_group(group, STATE)?;
-        let row = row.map_or_else(GroupRow::default, |row| GroupRow::decode(&row).unwrap());
         let restoring = store.get_group(group, RESTORING)?.is_some();
         let is_founder = setup.voters.contains(&place.node);
-        let stored = builder.finish(row.applied.max(u64::from(is_founder)), restoring)?;
+        let founded = GroupRow { applied: u64::from(is_founder), ..GroupRow::default() };
+        let row = row.map_or(founded, |row| GroupRow::decode(&row).unwrap());
+        let stored = builder.finish(row.applied, restoring)?;
         let begins = stored.is_empty() && !restoring && is_founder;
         let stored = if begins { Stored::bootstrap(&setup.voters) } else { stored };
         found.insert(group, (stored, row.meta_index));

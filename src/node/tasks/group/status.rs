@@ -23,6 +23,12 @@ impl GroupTask {
         }
     }
 
+    /// Who belongs to it, as far as this node knows.
+    #[cfg(test)]
+    pub(crate) fn members(&self) -> crate::replication::Members {
+        self.group.members()
+    }
+
     /// Whether it has a lead.
     #[cfg(test)]
     pub(crate) fn leads(&self) -> bool {
