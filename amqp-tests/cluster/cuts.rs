@@ -27,9 +27,7 @@ type Fault<'a> = (&'static str, &'a dyn Fn(&Network));
 
 /// Goes through faults, each of which is undone and got over before the next.
 fn go_through(nodes: &mut Nodes, faults: &[Fault<'_>]) {
-    let mut load = Load::start(nodes.addresses());
-    load.check_each_node();
-    nodes.await_whole();
+    let mut load = Load::on(nodes);
     for (name, fault) in std::iter::repeat_n(faults, rounds()).flatten() {
         load.fault(name);
         fault(nodes.network());
@@ -37,8 +35,7 @@ fn go_through(nodes: &mut Nodes, faults: &[Fault<'_>]) {
         std::thread::sleep(CUT);
         nodes.network().heal().expect("the network heals");
         load.await_progress();
-        load.check_each_node();
-        nodes.await_whole();
+        load.await_whole(nodes);
     }
     load.finish();
 }

@@ -11,24 +11,16 @@ use super::small_disk::SmallDisk;
 fn a_disk_is_wiped(wiped: usize) {
     let _alone = alone();
     let mut nodes = Nodes::on_loopback(3);
-    let mut load = Load::start(nodes.addresses());
-    load.check_each_node();
-    nodes.await_whole();
+    let mut load = Load::on(&mut nodes);
     load.fault("wiped disk");
     nodes.kill(wiped);
     nodes.wipe(wiped);
     load.await_progress();
     nodes.begin(wiped);
-    load.check_each_node();
-    nodes.await_whole();
+    load.await_whole(&mut nodes);
     // The others may go now, one after the other: what they had is there.
     for place in (0..nodes.count()).filter(|place| *place != wiped) {
-        load.fault("kill");
-        nodes.kill(place);
-        load.await_progress();
-        nodes.begin(place);
-        load.check_each_node();
-        nodes.await_whole();
+        load.survive_kill(&mut nodes, place);
     }
     load.finish();
 }
@@ -47,9 +39,7 @@ fn the_founder_is_filled_again_too_when_its_disk_was_wiped() {
 fn a_founder_with_an_empty_disk_waits_for_its_cluster() {
     let _alone = alone();
     let mut nodes = Nodes::on_loopback(3);
-    let mut load = Load::start(nodes.addresses());
-    load.check_each_node();
-    nodes.await_whole();
+    let mut load = Load::on(&mut nodes);
     load.fault("power, and a wiped disk");
     (0..nodes.count()).for_each(|place| nodes.kill(place));
     nodes.wipe(0);
@@ -58,8 +48,7 @@ fn a_founder_with_an_empty_disk_waits_for_its_cluster() {
     std::thread::sleep(Duration::from_secs(5));
     nodes.begin(1);
     nodes.begin(2);
-    load.check_each_node();
-    nodes.await_whole();
+    load.await_whole(&mut nodes);
     load.finish();
 }
 
@@ -67,9 +56,7 @@ fn a_founder_with_an_empty_disk_waits_for_its_cluster() {
 fn a_node_that_was_forgotten_does_not_come_back_with_its_old_disk() {
     let _alone = alone();
     let mut nodes = Nodes::on_loopback(3);
-    let mut load = Load::start(nodes.addresses());
-    load.check_each_node();
-    nodes.await_whole();
+    let mut load = Load::on(&mut nodes);
     load.fault("forgotten");
     nodes.kill(2);
     load.await_progress();
@@ -79,8 +66,7 @@ fn a_node_that_was_forgotten_does_not_come_back_with_its_old_disk() {
     load.await_progress();
     nodes.wipe(2);
     nodes.begin(2);
-    load.check_each_node();
-    nodes.await_whole();
+    load.await_whole(&mut nodes);
     load.finish();
 }
 
@@ -89,9 +75,7 @@ fn nothing_confirmed_is_lost_when_a_disk_is_full() {
     let _alone = alone();
     let Some(disk) = SmallDisk::new() else { return };
     let mut nodes = Nodes::on_disk(3, 1, disk.path());
-    let mut load = Load::start(nodes.addresses());
-    load.check_each_node();
-    nodes.await_whole();
+    let mut load = Load::on(&mut nodes);
     load.fault("full disk");
     disk.fill();
     // A node that cannot write any more ends, and the others go on.
@@ -99,14 +83,8 @@ fn nothing_confirmed_is_lost_when_a_disk_is_full() {
     load.await_progress();
     disk.make_room();
     nodes.begin(1);
-    load.check_each_node();
-    nodes.await_whole();
+    load.await_whole(&mut nodes);
     // What it has now is whole: it is one of the majority.
-    load.fault("kill");
-    nodes.kill(0);
-    load.await_progress();
-    nodes.begin(0);
-    load.check_each_node();
-    nodes.await_whole();
+    load.survive_kill(&mut nodes, 0);
     load.finish();
 }

@@ -13,17 +13,10 @@ const GAP_MAX: Duration = Duration::from_secs(5);
 fn nothing_confirmed_is_lost_when_nodes_are_killed() {
     let _alone = alone();
     let mut nodes = Nodes::on_loopback(3);
-    let mut load = Load::start(nodes.addresses());
-    load.check_each_node();
-    nodes.await_whole();
+    let mut load = Load::on(&mut nodes);
     for round in 0..rounds() * 6 {
         let place = round % nodes.count();
-        load.fault("kill");
-        nodes.kill(place);
-        load.await_progress();
-        nodes.begin(place);
-        load.check_each_node();
-        nodes.await_whole();
+        load.survive_kill(&mut nodes, place);
     }
     let gaps = load.finish();
     assert!(gaps.iter().all(|(_, gap)| *gap < GAP_MAX), "{gaps:?}");
@@ -39,9 +32,7 @@ fn standstills() -> Vec<u64> {
 fn nothing_confirmed_is_lost_when_nodes_stand_still() {
     let _alone = alone();
     let mut nodes = Nodes::on_loopback(3);
-    let mut load = Load::start(nodes.addresses());
-    load.check_each_node();
-    nodes.await_whole();
+    let mut load = Load::on(&mut nodes);
     for (round, seconds) in standstills().into_iter().enumerate() {
         let place = round % nodes.count();
         load.fault("standstill");
@@ -54,8 +45,7 @@ fn nothing_confirmed_is_lost_when_nodes_stand_still() {
         std::thread::sleep(Duration::from_secs(seconds).saturating_sub(begun.elapsed()));
         nodes.signal(place, "CONT");
         load.await_progress();
-        load.check_each_node();
-        nodes.await_whole();
+        load.await_whole(&mut nodes);
     }
     load.finish();
 }
@@ -64,15 +54,13 @@ fn nothing_confirmed_is_lost_when_nodes_stand_still() {
 fn nothing_confirmed_is_lost_when_all_nodes_are_killed_at_once() {
     let _alone = alone();
     let mut nodes = Nodes::on_loopback(3);
-    let mut load = Load::start(nodes.addresses());
-    nodes.await_whole();
+    let mut load = Load::on(&mut nodes);
     for _ in 0..rounds() {
         load.await_progress();
         load.fault("power");
         (0..nodes.count()).for_each(|place| nodes.kill(place));
         (0..nodes.count()).for_each(|place| nodes.begin(place));
-        load.check_each_node();
-        nodes.await_whole();
+        load.await_whole(&mut nodes);
     }
     load.finish();
 }
@@ -81,15 +69,12 @@ fn nothing_confirmed_is_lost_when_all_nodes_are_killed_at_once() {
 fn a_rolling_restart_loses_nothing() {
     let _alone = alone();
     let mut nodes = Nodes::on_loopback(3);
-    let mut load = Load::start(nodes.addresses());
-    load.check_each_node();
-    nodes.await_whole();
+    let mut load = Load::on(&mut nodes);
     for place in 0..nodes.count() {
         load.fault("restart");
         nodes.stop(place);
         nodes.begin(place);
-        load.check_each_node();
-        nodes.await_whole();
+        load.await_whole(&mut nodes);
     }
     let gaps = load.finish();
     assert!(gaps.iter().all(|(_, gap)| *gap < GAP_MAX), "{gaps:?}");

@@ -17,6 +17,8 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::nodes::Nodes;
+
 const PUBLISHERS: u64 = 3;
 const CONSUMERS: u64 = 2;
 const QUEUES: usize = 4;
@@ -61,8 +63,15 @@ pub(super) struct Load {
 }
 
 impl Load {
+    /// Clients at work on nodes of which each serves them, and has copies of everything.
+    pub(super) fn on(nodes: &mut Nodes) -> Self {
+        let load = Self::start(nodes.addresses());
+        load.await_whole(nodes);
+        load
+    }
+
     /// Declares replicated queues as soon as the cluster lets that happen, and sets clients to work.
-    pub(super) fn start(addresses: Vec<String>) -> Self {
+    fn start(addresses: Vec<String>) -> Self {
         let runtime = Runtime::new().expect("a runtime");
         runtime.block_on(async {
             let begun = Instant::now();
@@ -114,13 +123,28 @@ impl Load {
     }
 
     /// A message is published and confirmed through each node.
-    pub(super) fn check_each_node(&self) {
+    fn check_each_node(&self) {
         for (place, address) in self.shared.addresses.iter().enumerate() {
             let begun = Instant::now();
             while !self.runtime.block_on(probe(address)) {
                 assert!(begun.elapsed() < PATIENCE, "node {} does not serve clients", place + 1);
             }
         }
+    }
+
+    /// Each node serves, and has copies of everything: whoever fails now is one of a majority.
+    pub(super) fn await_whole(&self, nodes: &mut Nodes) {
+        self.check_each_node();
+        nodes.await_whole();
+    }
+
+    /// A node is killed, the others go on, and it comes back.
+    pub(super) fn survive_kill(&mut self, nodes: &mut Nodes, place: usize) {
+        self.fault("kill");
+        nodes.kill(place);
+        self.await_progress();
+        nodes.begin(place);
+        self.await_whole(nodes);
     }
 
     /// Ends the publishers, and checks that all that was confirmed comes out, and nothing twice without a mark.
