@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 
 use super::forward::{Forward, Owner};
 use super::inputs::{GatewayInput, GroupInput, ManagerInput};
@@ -79,6 +80,18 @@ impl Cluster {
     /// The mailbox of the task of a group that owns queues.
     pub(crate) fn group(&self, group: GroupId) -> Option<&Arc<Mailbox<GroupInput>>> {
         self.groups.get(usize::from(group.checked_sub(1)?))
+    }
+
+    /// Sends what members of a group say to each other; for each node all in one piece.
+    pub(crate) fn send_raft(&self, group: GroupId, messages: &mut Vec<(NodeId, Bytes)>) {
+        messages.sort_by_key(|(to, _)| *to);
+        for run in messages.chunk_by(|one, other| one.0 == other.0) {
+            if let Some((to, _)) = run.first() {
+                let bytes = run.iter().map(|(_, bytes)| bytes.clone()).collect();
+                self.peers.send(*to, PeerMessage::Raft(group, bytes));
+            }
+        }
+        messages.clear();
     }
 
     /// Declarations are applied on this node up to this index of the meta group.

@@ -303,9 +303,7 @@ impl GroupTask {
             }
             // Told before the messages: one of them may end the lead.
             self.release_held();
-            if !work.messages.is_empty() {
-                self.send_messages(&mut work);
-            }
+            self.cluster.send_raft(self.number, &mut work.messages);
             self.take_committed(&mut work);
             self.note_copies(&mut work);
             if work.dismissed {
@@ -316,17 +314,6 @@ impl GroupTask {
             }
         }
         self.work = work;
-    }
-
-    fn send_messages(&self, work: &mut Work) {
-        let mut messages = std::mem::take(&mut work.messages);
-        messages.sort_by_key(|(to, _)| *to);
-        for run in messages.chunk_by(|one, other| one.0 == other.0) {
-            if let Some((to, _)) = run.first() {
-                let bytes = run.iter().map(|(_, bytes)| bytes.clone()).collect();
-                self.cluster.peers.send(*to, PeerMessage::Raft(self.number, bytes));
-            }
-        }
     }
 
     fn take_committed(&mut self, work: &mut Work) {

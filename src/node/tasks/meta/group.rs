@@ -305,7 +305,7 @@ impl MetaGroup {
                 self.group_index = last.index;
                 self.log.append(std::mem::take(&mut work.appends));
             }
-            self.send_messages(&mut work);
+            self.cluster.send_raft(META_GROUP, &mut work.messages);
             for committed in work.committed.drain(..) {
                 self.apply(committed.index, &committed.data);
             }
@@ -322,17 +322,6 @@ impl MetaGroup {
             }
         }
         self.work = work;
-    }
-
-    fn send_messages(&self, work: &mut Work) {
-        let mut messages = std::mem::take(&mut work.messages);
-        messages.sort_by_key(|(to, _)| *to);
-        for run in messages.chunk_by(|one, other| one.0 == other.0) {
-            if let Some((to, _)) = run.first() {
-                let bytes = run.iter().map(|(_, bytes)| bytes.clone()).collect();
-                self.cluster.peers.send(*to, PeerMessage::Raft(META_GROUP, bytes));
-            }
-        }
     }
 
     fn has_role(&mut self, role: Role) {
