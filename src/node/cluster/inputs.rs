@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::forward::{Answers, Forward};
 use super::peer::{LinkState, SnapshotPiece};
+use super::status::Member;
 use crate::broker::ids::{GroupId, NodeId, QueueId};
 use crate::broker::topology::QueueEntry;
 use crate::node::links::ShardInput;
@@ -71,21 +72,9 @@ pub(crate) struct GroupStatus {
     pub(crate) applied: u64,
     pub(crate) queues: u64,
     /// Known to the leader only; a member that does not lead names itself alone.
-    pub(crate) members: Vec<MemberStatus>,
+    pub(crate) members: Vec<Member>,
     /// Which members these are: a change of them says what it was planned from. 0 while they change.
     pub(crate) members_version: u64,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct MemberStatus {
-    pub(crate) node: NodeId,
-    pub(crate) is_voter: bool,
-    /// It was heard from lately, and has everything but what is on its way.
-    pub(crate) in_sync: bool,
-    pub(crate) lag_entries: u64,
-    pub(crate) lag_bytes: u64,
-    /// A snapshot is on its way to it.
-    pub(crate) gets_snapshot: bool,
 }
 
 /// What the manager (`tasks/manager`) is told.

@@ -1,6 +1,6 @@
 //! How a group stands, as one of its members tells it: the same for declarations and for queues.
 
-use super::inputs::MemberStatus;
+use super::status::Member;
 use crate::broker::ids::NodeId;
 use crate::replication::{Group, MemberProgress};
 
@@ -11,13 +11,13 @@ pub(crate) fn leader_if_known(group: &Group, leader: NodeId, node: NodeId) -> No
 }
 
 /// All members, when `node` leads; otherwise itself alone, if it is one.
-pub(crate) fn members_of(group: &Group, node: NodeId) -> Vec<MemberStatus> {
+pub(crate) fn members_of(group: &Group, node: NodeId) -> Vec<Member> {
     let known = group.member_progress();
     if known.is_empty() {
         let members = group.members();
         let is_voter = members.voters.contains(&node);
         let is_member = is_voter || members.learners.contains(&node);
-        let own = MemberStatus { node, is_voter, ..MemberStatus::default() };
+        let own = Member { node, is_voter, ..Member::default() };
         return is_member.then_some(own).into_iter().collect();
     }
     known.into_iter().map(status_of).collect()
@@ -29,11 +29,11 @@ pub(crate) fn members_version(group: &Group) -> u64 {
     if members.is_changing || group.member_progress().is_empty() { 0 } else { members.version }
 }
 
-fn status_of(member: MemberProgress) -> MemberStatus {
-    MemberStatus {
+fn status_of(member: MemberProgress) -> Member {
+    Member {
         node: member.node,
         is_voter: member.is_voter,
-        in_sync: member.is_in_sync,
+        is_in_sync: member.is_in_sync,
         lag_entries: member.lag_entries,
         lag_bytes: member.lag_bytes,
         gets_snapshot: member.gets_snapshot,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::inputs::{GroupStatus, MemberStatus};
+use super::inputs::GroupStatus;
 use crate::broker::ids::{GroupId, META_GROUP, NodeId};
 
 /// How a cluster stands, as gathered by one node.
@@ -144,21 +144,8 @@ impl From<&GroupStatus> for GroupOverview {
             term: status.term,
             commit: status.commit,
             queues: status.queues,
-            members: status.members.iter().map(Member::from).collect(),
+            members: status.members.clone(),
             members_version: status.members_version,
-        }
-    }
-}
-
-impl From<&MemberStatus> for Member {
-    fn from(status: &MemberStatus) -> Self {
-        Self {
-            node: status.node,
-            is_voter: status.is_voter,
-            is_in_sync: status.in_sync,
-            lag_entries: status.lag_entries,
-            lag_bytes: status.lag_bytes,
-            gets_snapshot: status.gets_snapshot,
         }
     }
 }

@@ -13,7 +13,8 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::inputs::{GroupStatus, MemberStatus};
+use super::inputs::GroupStatus;
+use super::status::Member;
 use crate::broker::ids::{GroupId, META_GROUP, NodeId};
 use crate::replication::MembersChange;
 
@@ -164,8 +165,8 @@ impl View {
         ready.map(|member| member.node)
     }
 
-    fn is_ready(&self, member: &MemberStatus) -> bool {
-        member.in_sync && !member.gets_snapshot && self.is_up(member.node)
+    fn is_ready(&self, member: &Member) -> bool {
+        member.is_in_sync && !member.gets_snapshot && self.is_up(member.node)
     }
 }
 

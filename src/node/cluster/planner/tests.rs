@@ -74,11 +74,11 @@ impl Model {
         if group.leader == 0 {
             return GroupStatus { group: number, ..GroupStatus::default() };
         }
-        let member = |node: &NodeId, is_voter: bool| MemberStatus {
+        let member = |node: &NodeId, is_voter: bool| Member {
             node: *node,
             is_voter,
-            in_sync: self.is_up(*node) && !group.behind.contains_key(node),
-            ..MemberStatus::default()
+            is_in_sync: self.is_up(*node) && !group.behind.contains_key(node),
+            ..Member::default()
         };
         let voters = group.members.voters.iter().map(|node| member(node, true));
         let members = voters.chain(group.members.learners.iter().map(|node| member(node, false))).collect();

@@ -69,7 +69,7 @@ impl<W: World> Manager<W> {
     /// Who can take over at once, and leads least.
     fn heir(&self, group: &GroupStatus, leads: &BTreeMap<NodeId, usize>) -> Option<NodeId> {
         let able = group.members.iter().filter(|member| {
-            let is_ready = member.is_voter && member.in_sync && !member.gets_snapshot;
+            let is_ready = member.is_voter && member.is_in_sync && !member.gets_snapshot;
             is_ready && member.node != self.own.node && self.world.is_linked(member.node)
         });
         able.map(|member| member.node).min_by_key(|node| (leads.get(node).copied().unwrap_or(0), *node))

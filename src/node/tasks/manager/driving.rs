@@ -10,10 +10,10 @@ use super::answering::Asker;
 use super::gathering::Reports;
 use super::{KnownNodes, Manager, ManagerOptions, World};
 use crate::broker::ids::META_GROUP;
-use crate::node::cluster::inputs::{GroupStatus, MemberStatus};
+use crate::node::cluster::inputs::GroupStatus;
 use crate::node::cluster::planner::{Action, NodeView, View, Wish};
 use crate::node::cluster::questions::{Answer, Question};
-use crate::node::cluster::status::{GroupOverview, Member, merge_groups};
+use crate::node::cluster::status::{GroupOverview, merge_groups};
 use crate::replication::MembersChange;
 
 /// How often to look when all is quiet, and when something is going on.
@@ -161,21 +161,13 @@ impl<W: World> Manager<W> {
 }
 
 fn status(group: &GroupOverview) -> GroupStatus {
-    let member = |member: &Member| MemberStatus {
-        node: member.node,
-        is_voter: member.is_voter,
-        in_sync: member.is_in_sync,
-        lag_entries: member.lag_entries,
-        lag_bytes: member.lag_bytes,
-        gets_snapshot: member.gets_snapshot,
-    };
     GroupStatus {
         group: group.group,
         leader: group.leader,
         term: group.term,
         commit: group.commit,
         queues: group.queues,
-        members: group.members.iter().map(member).collect(),
+        members: group.members.clone(),
         members_version: group.members_version,
         ..GroupStatus::default()
     }

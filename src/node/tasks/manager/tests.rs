@@ -7,10 +7,10 @@ use std::sync::{Arc, Weak};
 use super::answering::Asker;
 use super::*;
 use crate::broker::ids::{GroupId, Run};
-use crate::node::cluster::inputs::{GroupStatus, MemberStatus};
+use crate::node::cluster::inputs::GroupStatus;
 use crate::node::cluster::membership::KnownMember;
 use crate::node::cluster::questions::{Answer, Joined, Newcomer, Question, Standing};
-use crate::node::cluster::status::QueueOverview;
+use crate::node::cluster::status::{Member, QueueOverview};
 use crate::replication::MembersChange;
 
 const GROUPS: u16 = 8;
@@ -75,11 +75,11 @@ impl World for FakeWorld {
     async fn groups(&self) -> Vec<GroupStatus> {
         let fake = self.fake();
         let status = |(group, (leader, voters, learners)): (GroupId, &(NodeId, BTreeSet<_>, BTreeSet<_>))| {
-            let member = |node: &NodeId, is_voter| MemberStatus {
+            let member = |node: &NodeId, is_voter| Member {
                 node: *node,
                 is_voter,
-                in_sync: !fake.down.contains(node),
-                ..MemberStatus::default()
+                is_in_sync: !fake.down.contains(node),
+                ..Member::default()
             };
             let all = voters.iter().map(|node| member(node, true));
             let all = all.chain(learners.iter().map(|node| member(node, false)));

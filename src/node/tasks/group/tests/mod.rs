@@ -223,7 +223,7 @@ fn a_member_that_was_down_catches_up_from_the_log_or_gets_a_copy() {
     assert!(world.copies > 3);
     assert_eq!(alive(&mut world, queue), 22);
     let status = world.status(leader);
-    assert!(status.members.iter().all(|member| member.in_sync && !member.gets_snapshot), "{status:?}");
+    assert!(status.members.iter().all(|member| member.is_in_sync && !member.gets_snapshot), "{status:?}");
     // It has become a member that can lead.
     world.tell(leader, GroupInput::Control(GroupControl::Transfer(others[0])));
     world.pass(500);
