@@ -2,6 +2,8 @@
 //!
 //! A handler says what it wants by the type of its argument; extractors run before the body is read.
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -67,6 +69,13 @@ impl Caller {
     #[must_use]
     pub fn may_enter(&self, api: &Api, vhost: &str) -> bool {
         api.control.may_enter(&self.identity, vhost)
+    }
+
+    /// The vhosts whose objects it sees in lists.
+    #[must_use]
+    pub fn vhosts(&self, api: &Api) -> Vec<Arc<str>> {
+        let names = api.control.vhosts().into_iter().map(|(name, _)| name);
+        names.filter(|name| self.is_administrator() || self.may_enter(api, name)).collect()
     }
 
     /// Lets through whoever may work in a vhost, and administrators.

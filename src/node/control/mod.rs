@@ -6,6 +6,7 @@ mod cluster;
 mod declarations;
 mod login;
 mod messages;
+mod names;
 mod parameters;
 mod policies;
 mod users;

@@ -1,0 +1,101 @@
+//! Queues: lists of them, one of them, declaring, deleting and emptying.
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::routing::{delete, get, post};
+use serde_json::{Value, json};
+
+use super::exchanges::declares_in;
+use super::rights;
+use crate::management::http::{Api, Body, Failure, Manager, Outcome, Parameters, reply};
+use crate::management::json::table_from_json;
+use crate::node::QueueSpec;
+
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/api/queues/{vhost}/{queue}", get(show).put(declare).delete(remove))
+        .route("/api/queues/{vhost}/{queue}/contents", delete(purge))
+        .route("/api/queues/{vhost}/{queue}/actions", post(act))
+}
+
+async fn show(
+    State(api): State<Api>,
+    Manager(caller): Manager,
+    Path((vhost, name)): Path<(String, String)>,
+) -> Outcome {
+    caller.sees(&api, &vhost)?;
+    if !api.control.has_queue(&vhost, &name) {
+        return Err(Failure::no_object());
+    }
+    Ok(reply::json(&json!({"name": name, "vhost": vhost})))
+}
+
+async fn declare(
+    State(api): State<Api>,
+    Manager(caller): Manager,
+    Path((vhost, name)): Path<(String, String)>,
+    body: Body,
+) -> Outcome {
+    declares_in(&api, &caller, &vhost)?;
+    let arguments = Value::Object(body.object("arguments")?);
+    let spec = QueueSpec {
+        durable: body.flag("durable")?,
+        auto_delete: body.flag("auto_delete")?,
+        arguments: table_from_json(&arguments).map_err(Failure::bad_request)?,
+    };
+    body.flag("exclusive")?;
+    if let Some(node) = body.text("node")?.filter(|node| *node != api.config.node.name) {
+        return Err(Failure::bad_request(format!("Node {node} could not be contacted")));
+    }
+    rights::configure_queue(&api, &caller, &vhost, &name)?;
+    let (_, is_new) = api.control.declare_queue(&vhost, &name, spec).await?;
+    Ok(reply::put(is_new))
+}
+
+async fn remove(
+    State(api): State<Api>,
+    Manager(caller): Manager,
+    Path((vhost, name)): Path<(String, String)>,
+    parameters: Parameters,
+) -> Outcome {
+    caller.enters(&api, &vhost)?;
+    if !api.control.has_queue(&vhost, &name) {
+        return Err(Failure::no_object());
+    }
+    rights::configure_queue(&api, &caller, &vhost, &name)?;
+    let (if_unused, if_empty) = (parameters.is_set("if-unused"), parameters.is_set("if-empty"));
+    api.control.delete_queue(&vhost, &name, if_unused, if_empty).await?;
+    Ok(reply::no_content())
+}
+
+async fn purge(
+    State(api): State<Api>,
+    Manager(caller): Manager,
+    Path((vhost, name)): Path<(String, String)>,
+) -> Outcome {
+    caller.enters(&api, &vhost)?;
+    if !api.control.has_queue(&vhost, &name) {
+        return Err(Failure::no_object());
+    }
+    rights::read_queue(&api, &caller, &vhost, &name)?;
+    api.control.purge_queue(&vhost, &name).await?;
+    Ok(reply::no_content())
+}
+
+/// What RabbitMQ does with mirrors, which keep up by themselves here.
+async fn act(
+    State(api): State<Api>,
+    Manager(caller): Manager,
+    Path((vhost, name)): Path<(String, String)>,
+    body: Body,
+) -> Outcome {
+    caller.enters(&api, &vhost)?;
+    if !api.control.has_queue(&vhost, &name) {
+        return Err(Failure::no_object());
+    }
+    body.need(&["action"])?;
+    match body.0["action"].as_str() {
+        Some("sync" | "cancel_sync") => Ok(reply::no_content()),
+        _ => Err(Failure::bad_request(json!(["unknown", body.0["action"]]))),
+    }
+}

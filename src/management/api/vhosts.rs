@@ -1,0 +1,158 @@
+//! Vhosts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::routing::{get, post};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::shape::words;
+use crate::broker::topology::VhostSettings;
+use crate::management::http::{Administrator, Api, Body, Failure, ListQuery, Manager, Outcome, reply};
+
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/api/vhosts", get(list))
+        .route("/api/vhosts/{vhost}", get(show).put(put).delete(delete))
+        .route("/api/vhosts/{vhost}/start/{node}", post(start))
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    name: &'a str,
+    description: &'a str,
+    tags: Vec<&'a str>,
+    default_queue_type: &'a str,
+    metadata: Metadata<'a>,
+    tracing: bool,
+    cluster_state: BTreeMap<String, &'static str>,
+}
+
+#[derive(Serialize)]
+struct Metadata<'a> {
+    description: &'a str,
+    tags: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default_queue_type: Option<&'a str>,
+}
+
+struct Row {
+    name: Arc<str>,
+    settings: VhostSettings,
+    nodes: BTreeMap<String, &'static str>,
+}
+
+impl Serialize for Row {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let VhostSettings { description, tags, default_queue_type, .. } = &self.settings;
+        let shown = Shown {
+            name: &self.name,
+            description,
+            tags: words(tags),
+            default_queue_type: default_queue_type.as_deref().unwrap_or("undefined"),
+            metadata: Metadata {
+                description,
+                tags: words(tags),
+                default_queue_type: default_queue_type.as_deref(),
+            },
+            tracing: false,
+            cluster_state: self.nodes.clone(),
+        };
+        shown.serialize(serializer)
+    }
+}
+
+fn nodes(api: &Api) -> BTreeMap<String, &'static str> {
+    BTreeMap::from([(api.config.node.name.clone(), "running")])
+}
+
+async fn list(State(api): State<Api>, Manager(caller): Manager, query: ListQuery) -> Outcome {
+    let nodes = nodes(&api);
+    let all = api.control.vhosts().into_iter();
+    let seen = all.filter(|(name, _)| caller.is_monitoring() || caller.may_enter(&api, name));
+    query.reply(seen.map(|(name, settings)| Row { name, settings, nodes: nodes.clone() }).collect())
+}
+
+async fn show(
+    State(api): State<Api>,
+    Manager(caller): Manager,
+    Path(vhost): Path<String>,
+    query: ListQuery,
+) -> Outcome {
+    let settings = api.control.vhost(&vhost).ok_or_else(Failure::no_object)?;
+    caller.sees(&api, &vhost)?;
+    Ok(query.show(&Row { name: vhost.into(), settings, nodes: nodes(&api) }))
+}
+
+async fn put(
+    State(api): State<Api>,
+    Administrator(_): Administrator,
+    Path(vhost): Path<String>,
+    body: Body,
+) -> Outcome {
+    body.flag("tracing")?;
+    let description = described(&body, "description")?;
+    let tags = tags(&body)?;
+    let default_queue_type = body.text("default_queue_type")?.filter(|name| *name != "undefined");
+    let before = api.control.vhost(&vhost);
+    let is_new = before.is_none() && api.control.create_vhost(&vhost).await?;
+    let before = before.unwrap_or_default();
+    let is_described =
+        ["description", "tags", "default_queue_type"].iter().any(|field| body.0.contains_key(*field));
+    if is_described {
+        let description = description.unwrap_or(before.description);
+        let tags = tags.unwrap_or(before.tags);
+        let default_queue_type = default_queue_type.map(str::to_owned).or(before.default_queue_type);
+        let described =
+            api.control.describe_vhost(&vhost, &description, &tags, default_queue_type.as_deref());
+        if let Err(error) = described.await {
+            if is_new {
+                api.control.delete_vhost(&vhost).await?;
+            }
+            return Err(error.into());
+        }
+    }
+    Ok(reply::put(is_new))
+}
+
+fn described(body: &Body, field: &str) -> Result<Option<String>, Failure> {
+    Ok(body.text(field)?.map(str::to_owned))
+}
+
+/// Words with commas between them, or an array of words.
+fn tags(body: &Body) -> Result<Option<String>, Failure> {
+    match body.get("tags") {
+        None => Ok(None),
+        Some(Value::String(words)) => Ok(Some(words.clone())),
+        Some(Value::Array(words)) => {
+            let words: Option<Vec<_>> = words.iter().map(Value::as_str).collect();
+            let words = words.ok_or_else(|| Failure::bad_request("tags should be strings"))?;
+            Ok(Some(words.join(",")))
+        }
+        Some(_) => Err(Failure::bad_request("tags should be strings")),
+    }
+}
+
+async fn delete(
+    State(api): State<Api>,
+    Administrator(_): Administrator,
+    Path(vhost): Path<String>,
+) -> Outcome {
+    if api.control.vhost(&vhost).is_none() {
+        return Err(Failure::no_object());
+    }
+    api.control.delete_vhost(&vhost).await?;
+    Ok(reply::no_content())
+}
+
+/// A vhost runs wherever its node does: there is nothing to start.
+async fn start(
+    State(api): State<Api>,
+    Administrator(_): Administrator,
+    Path((vhost, _node)): Path<(String, String)>,
+) -> Outcome {
+    api.control.vhost(&vhost).map(|_| reply::no_content()).ok_or_else(Failure::no_object)
+}
