@@ -31,14 +31,9 @@ fn user_limits(limits: UserLimits) -> Limits {
 }
 
 /// Those that are set, as an object.
-pub(super) fn shown(limits: Limits) -> Map<String, Value> {
+fn shown(limits: Limits) -> Map<String, Value> {
     let set = limits.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))));
     set.collect()
-}
-
-/// Those of a user, as an object.
-pub(super) fn shown_of_user(limits: UserLimits) -> Map<String, Value> {
-    shown(user_limits(limits))
 }
 
 fn row(kind: &str, name: &str, limits: Limits) -> Option<Value> {

@@ -86,7 +86,7 @@ impl From<ControlError> for Failure {
         match error {
             ControlError::NotFound(reason) => Self::not_found(reason),
             ControlError::Invalid(reason) => Self::bad_request(reason),
-            ControlError::Refused(reason) => Self::not_authorised(reason),
+            ControlError::Refused(_) => Self::not_authorised("Access refused."),
             ControlError::Stopping => Self::unavailable(error.to_string()),
         }
     }
