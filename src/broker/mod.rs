@@ -7,11 +7,13 @@
 //! - [`dead_letter`]: what a dead-lettered message looks like
 //! - [`deduplication`]: what makes a message the repeat of another one
 //! - [`delivery_count`]: what a message looks like that came back and is delivered again
+//! - [`counts`]: what is counted of messages
 //! - [`channel`]: one channel: publishes, confirms, deliveries, acknowledgements
 
 pub mod arguments;
 pub mod batch;
 pub mod channel;
+pub mod counts;
 pub mod dead_letter;
 pub mod deduplication;
 pub mod delay;

@@ -32,6 +32,12 @@ impl Clock {
         Self { simulated_ms: Some(now_ms), ..Self::start() }
     }
 
+    /// When it was started, Unix milliseconds.
+    #[must_use]
+    pub(crate) fn started_ms(&self) -> u64 {
+        self.started_unix_ms
+    }
+
     /// Unix milliseconds.
     #[must_use]
     pub(crate) fn now_ms(&self) -> u64 {

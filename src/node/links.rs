@@ -12,6 +12,7 @@ use super::cluster::peer::{LinkState, PeerMessage};
 use super::mailbox::Mailbox;
 use super::offers::{Offer, OfferTicket};
 use super::shared::stopping;
+use super::statistics::{QueueNumbers, TotalsByType};
 use crate::broker::batch::Batch;
 use crate::broker::channel::outgoing::Confirm;
 use crate::broker::channel::transaction::Publishes;
@@ -139,6 +140,21 @@ pub(crate) enum NotConsuming {
     Exclusive,
 }
 
+/// Which queues are asked for their numbers, and how.
+#[derive(Debug)]
+pub(crate) struct QueueAsk {
+    pub(crate) queues: Vec<QueueId>,
+    pub(crate) with_consumers: bool,
+    pub(crate) reply: QueueAskReply,
+}
+
+/// How the numbers of queues are told.
+#[derive(Debug)]
+pub(crate) enum QueueAskReply {
+    Each(oneshot::Sender<Vec<QueueNumbers>>),
+    Sums(oneshot::Sender<TotalsByType>),
+}
+
 /// What a shard is told.
 #[derive(Debug)]
 pub(crate) enum ShardInput {
@@ -163,6 +179,8 @@ pub(crate) enum ShardInput {
     Reconfigure(Vec<Arc<QueueEntry>>),
     /// Answered when all queues of earlier [`Self::Reconfigure`] do.
     Reconfigured(oneshot::Sender<()>),
+    /// Numbers of queues.
+    Statistics(Box<QueueAsk>),
     /// Counts of a queue, for a declare: that is a use of the queue.
     Stat(QueueId, oneshot::Sender<Option<Counts>>),
     /// A consumer begins.

@@ -39,6 +39,16 @@ pub(crate) fn free_bytes(dir: &Path) -> io::Result<u64> {
     Ok(free.f_bavail.saturating_mul(free.f_frsize))
 }
 
+/// File descriptors that are open, and how many may be; 0 where the system does not tell.
+pub(crate) fn open_files() -> (u64, u64) {
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64);
+    let limits = read_to_string("/proc/self/limits").unwrap_or_default();
+    let most = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let most = most.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    // The look itself opens one.
+    (open.saturating_sub(1), most.unwrap_or(0))
+}
+
 fn total(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)

@@ -8,6 +8,7 @@
 //! - `replies`, `presence`: who waits for direct replies, who is connected
 //! - `control`: what those who run the node may ask of it
 //! - `surgery`: what operators do with messages in queues
+//! - `statistics`: what was counted, and how it is asked for
 //! - `gathering`: how many bytes of large messages may be gathered at once
 //! - `resource_alarm`, `machine`: what the machine is short of, and how that is measured
 //! - `cluster`: what makes several nodes one broker
@@ -36,6 +37,7 @@ mod shared;
 #[path = "../../tests/simulation/mod.rs"]
 mod simulation;
 mod start;
+pub mod statistics;
 mod surgery;
 mod tasks;
 mod unanswered;
@@ -44,6 +46,7 @@ pub use cluster::orders::{ClusterOrder, ClusterReply, OrderTo, give_order, join_
 pub use cluster::status::{ClusterStatus, GroupOverview, Member, NodeStatus, QueueOverview};
 pub use control::{AckMode, GotMessage, MessageProperties, Publication};
 pub use control::{BindingSpec, Control, ControlError, EffectivePolicy, Exchange, ExchangeSpec, QueueSpec};
+pub use control::{ConnectionInfo, ConsumerInfo, Of, Overview, QueueDetail, QueueInfo, QueueState};
 pub use control::{Identity, LoginRefused};
 pub use doors::{Door, DoorStream, Doors};
 pub use start::{Node, StartError};

@@ -16,6 +16,7 @@ use super::mailbox::Mailbox;
 use super::presence::Presence;
 use super::replies::Replies;
 use super::resource_alarm::ResourceAlarms;
+use super::statistics::Statistics;
 use super::surgery::jobs::Jobs;
 use crate::broker::ids::{ConnectionId, NodeId, Placement, Run, Target, first_connection};
 use crate::broker::topology::{self, Topology};
@@ -68,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) presence: Presence,
     /// What is done with messages in queues.
     pub(crate) jobs: Jobs,
+    /// What was counted.
+    pub(crate) statistics: Statistics,
     /// Login checks.
     pub(crate) passwords: Passwords,
     next_id: AtomicU64,
@@ -113,6 +116,7 @@ impl Shared {
             resource_alarms: ResourceAlarms::default(),
             presence: Presence::default(),
             jobs: Jobs::default(),
+            statistics: Statistics::default(),
             passwords: Passwords::default(),
             // Numbers of consumers travel: they are unique in the cluster.
             next_id: AtomicU64::new(if cluster.is_some() {

@@ -67,6 +67,18 @@ impl Ledger {
         Some(if refused { Answer::Nack(last, last > first) } else { Answer::Ack(last, last > first) })
     }
 
+    /// Up to which number all publishes have their answer.
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        self.first - 1
+    }
+
+    /// How many publishes are without their answer.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.waiting.len() as u64
+    }
+
     /// Whether a publish is without its answer.
     #[must_use]
     pub fn is_waiting(&self) -> bool {

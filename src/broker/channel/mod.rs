@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::counts::MessageCounts;
 use super::queue::{ConsumerId, SharedPrefetch};
 use confirm::Ledger;
 use consumers::Consumers;
@@ -41,6 +42,8 @@ pub struct Channel {
     pub shared_prefetch: Arc<SharedPrefetch>,
     /// The queue declared last: what an empty queue name means.
     pub last_queue: Option<String>,
+    /// What went through it.
+    pub counts: MessageCounts,
 }
 
 /// The one consumer of replies that a channel may have (RabbitMQ: Direct Reply-To).

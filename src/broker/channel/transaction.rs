@@ -74,6 +74,13 @@ impl Transaction {
         self.unroutable.push(record);
     }
 
+    /// Messages that it holds, counted for each of their queues.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        let queued: u64 = self.open.iter().map(|open| u64::from(open.count)).sum();
+        queued + self.unroutable.len() as u64
+    }
+
     /// Bytes of all it holds.
     #[must_use]
     pub fn bytes(&self) -> usize {

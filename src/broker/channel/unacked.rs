@@ -200,6 +200,12 @@ impl Unacked {
         self.count
     }
 
+    /// Deliveries that were settled in the open transaction.
+    #[must_use]
+    pub fn uncommitted(&self) -> u64 {
+        self.uncommitted.len() as u64
+    }
+
     /// Settles one tag, or all up to it (0: all there are). `None` when the tag is not outstanding; otherwise how
     /// many were settled.
     pub fn settle(&mut self, tag: u64, multiple: bool, verdict: Verdict) -> Option<u64> {

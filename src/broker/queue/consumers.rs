@@ -258,6 +258,12 @@ impl Consumers {
         }
     }
 
+    /// The only one that is served, where only one is.
+    pub(super) fn active(&self) -> Option<ConsumerId> {
+        let consumer = self.slots.get(self.active?)?.as_ref()?;
+        Some(consumer.spec.id)
+    }
+
     pub(super) fn any_ready(&self) -> bool {
         !self.turns.is_empty()
     }

@@ -203,8 +203,9 @@ impl Queue {
         let mut no_ack = Vec::new();
         for slot in served {
             let Some((spec, mut entries)) = self.consumers.take_pending(*slot) else { continue };
+            let (id, is_no_ack) = (spec.id, spec.no_ack);
             entries.iter_mut().for_each(|entry| entry.offset -= moved.from);
-            if spec.no_ack && !all_no_ack {
+            if is_no_ack && !all_no_ack {
                 no_ack.extend(entries.iter().map(|entry| entry.seq));
             }
             if self.limits.counts_bytes() {
@@ -214,7 +215,8 @@ impl Queue {
                 self.limits.leave(records.map(|record| u64::from(batch::body_length(record))).sum());
             }
             if !entries.is_empty() {
-                effects.push(Effect::Deliver(Delivery { consumer: spec.id, data: data.clone(), entries }));
+                self.count_delivered(at, start, &entries, is_no_ack);
+                effects.push(Effect::Deliver(Delivery { consumer: id, data: data.clone(), entries }));
             }
         }
         if several && self.consumers.is_crowded() {
@@ -254,7 +256,10 @@ impl Queue {
     pub(super) fn answer_gets(&mut self, effects: &mut Vec<Effect>) {
         while let Some(no_ack) = self.gets.front().copied() {
             match self.next_ready() {
-                None => effects.push(Effect::Got(GetReply::Empty)),
+                None => {
+                    self.counters.messages.get_empty += 1;
+                    effects.push(Effect::Got(GetReply::Empty));
+                }
                 Some((at, _)) if !self.is_hot(at, effects) => return,
                 Some((at, seq)) => self.answer_get(at, seq, no_ack, effects),
             }
@@ -277,6 +282,7 @@ impl Queue {
             lane.cursor = seq + 1;
         }
         let redelivered = was_returned && !self.late.remove(&seq) || seq < lane.redelivered_below;
+        self.count_got(no_ack, redelivered);
         self.ready -= 1;
         self.unacked += 1;
         if no_ack {

@@ -21,6 +21,7 @@
 //! - `duplicates`: messages that came before
 //! - `recall`: messages that are handed out once more
 //! - `looking`, `holding`: messages that an operator looks at, and moves
+//! - `counters`, `sizes`: what is counted, and how much is here, for people
 //! - `limits`, `lengths`: how many messages and bytes may be ready
 //! - `live`: options that change while it works, and large work in steps
 //! - `replica`: a queue that follows another one, until it takes over
@@ -30,6 +31,7 @@ mod attendance;
 mod bits;
 mod chunk;
 mod consumers;
+mod counters;
 mod delivery;
 mod dues;
 mod duplicates;
@@ -54,6 +56,7 @@ mod returns;
 mod row;
 mod segment;
 mod settling;
+mod sizes;
 mod storing;
 #[cfg(test)]
 mod tests;
@@ -70,11 +73,13 @@ pub use effect::{DeathReason, Delivery, Effect, Entry, GetReply, RetryRun, Retur
 pub use looking::{Look, RecordAt, Sighting, Sightings, Standing, is_before_ends};
 pub use prefetch::SharedPrefetch;
 pub use replica::Digest;
+pub use sizes::Sizes;
 pub use storing::{ChunkWrite, Pressure};
 
 use super::arguments::{Cause, Overflow, Retry};
 use super::batch::Batch;
 use super::deduplication::{Deduplication, Id, Seen};
+use counters::Counters;
 use dues::Dues;
 use limits::Limits;
 use messages::Messages;
@@ -231,6 +236,7 @@ pub struct Queue {
     gets: VecDeque<bool>,
     /// Memory for the slots served in a round.
     served: Vec<usize>,
+    counters: Counters,
 }
 
 /// Counts of a queue.
@@ -303,8 +309,10 @@ impl Queue {
     /// Carries out one command at a time in Unix milliseconds.
     pub fn apply(&mut self, command: Command, now_ms: u64, effects: &mut Vec<Effect>) {
         let mut arrived = 0;
+        let is_tick = matches!(command, Command::Tick);
         if let Command::Enqueue(batch) = command {
             arrived = batch.count.into();
+            self.counters.messages.publish += arrived;
             self.expire(now_ms, effects);
             if self.options.deduplication.is_some() {
                 self.take_in_what_is_new(&batch, now_ms, effects);
@@ -313,6 +321,7 @@ impl Queue {
             }
         } else if let Command::EnqueueLetters(batch) = command {
             arrived = batch.count.into();
+            self.counters.messages.publish += arrived;
             self.expire(now_ms, effects);
             self.take_in_what_may(&batch, 0, now_ms, effects);
         } else {
@@ -331,6 +340,9 @@ impl Queue {
             self.go_on_recalling(effects);
         }
         self.report(effects);
+        if !is_tick {
+            self.counters.note(self.consumers.any_ready(), now_ms);
+        }
         debug_assert_eq!(
             self.messages.alive,
             self.ready + self.unacked + self.taken.len() as u64,
@@ -362,9 +374,12 @@ impl Queue {
     fn carry_out(&mut self, command: Command, now_ms: u64, effects: &mut Vec<Effect>) {
         match command {
             Command::Enqueue(_) | Command::EnqueueLetters(_) | Command::Tick => {}
-            Command::Fill(first, batch) => self.fill(first, &batch, now_ms, effects),
+            Command::Fill(first, batch) => {
+                self.counters.messages.publish += u64::from(batch.count);
+                self.fill(first, &batch, now_ms, effects);
+            }
             Command::Release(first) => drop(self.take_reservation(first)),
-            Command::Ack(consumer, ranges) => self.ack(consumer, &ranges),
+            Command::Ack(consumer, ranges) => self.counters.messages.ack += self.ack(consumer, &ranges),
             Command::Requeue(consumer, ranges) => {
                 self.requeue(consumer, &ranges, (Cause::Returned, now_ms), effects);
             }

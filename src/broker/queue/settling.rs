@@ -5,7 +5,8 @@ use super::{ConsumerId, DeathReason, Effect, Queue, ReturnRun, SeqRange};
 use crate::broker::arguments::Cause;
 
 impl Queue {
-    pub(super) fn ack(&mut self, consumer: ConsumerId, ranges: &[SeqRange]) {
+    /// Gives how many were unacknowledged.
+    pub(super) fn ack(&mut self, consumer: ConsumerId, ranges: &[SeqRange]) -> u64 {
         let mut count = 0;
         for (first, length) in ranges.iter().copied() {
             let end = first.saturating_add(length);
@@ -21,6 +22,7 @@ impl Queue {
         }
         self.unacked -= count;
         self.release(consumer, ranges, count);
+        count
     }
 
     pub(super) fn requeue(
@@ -100,7 +102,8 @@ impl Queue {
 
     pub(super) fn reject(&mut self, consumer: ConsumerId, ranges: &[SeqRange], effects: &mut Vec<Effect>) {
         if !self.options.dead_letters {
-            return self.ack(consumer, ranges);
+            self.ack(consumer, ranges);
+            return;
         }
         let mut count = 0;
         for seq in self.delivered(ranges) {

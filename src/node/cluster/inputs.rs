@@ -7,10 +7,11 @@ use tokio::sync::oneshot;
 
 use super::forward::{Answers, Forward};
 use super::peer::{LinkState, SnapshotPiece};
+use super::questions::{Answer, Question};
 use super::status::Member;
 use crate::broker::ids::{GroupId, NodeId, QueueId};
 use crate::broker::topology::QueueEntry;
-use crate::node::links::ShardInput;
+use crate::node::links::{QueueAsk, ShardInput};
 use crate::node::tasks::group::Read;
 use crate::node::tasks::group::copies::CopyDone;
 use crate::replication::MembersChange;
@@ -57,6 +58,8 @@ pub(crate) enum GroupControl {
     /// The group is to have these members; answered at once with whether this node leads and has begun.
     SetMembers(MembersChange, oneshot::Sender<bool>),
     Status(oneshot::Sender<GroupStatus>),
+    /// Numbers of queues; answered by the leader only.
+    Statistics(Box<QueueAsk>),
     /// The disk does not answer (true), or does again.
     DiskStalls(bool),
 }
@@ -86,6 +89,8 @@ pub(crate) enum ManagerInput {
     Answer(u64, Bytes),
     /// Somebody asks who is no node of the cluster: one that wants to join, or who runs it.
     Request(Bytes, oneshot::Sender<Bytes>),
+    /// All other members are asked; answers with what they say, in a short time.
+    AskAll(Question, oneshot::Sender<Vec<(NodeId, Option<Answer>)>>),
     Link(NodeId, LinkState),
     /// The node is to stop: what it leads is handed over first. Answers with how many groups it still leads.
     Drain(oneshot::Sender<usize>),

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::membership::KnownMember;
 use super::status::{ClusterStatus, NodeReport};
-use crate::broker::ids::{GroupId, NodeId, Run};
+use crate::broker::ids::{ConnectionId, GroupId, NodeId, Run};
+use crate::node::statistics::gather::{Ask, Told};
 use crate::node::surgery::order::{SurgeryAnswer, SurgeryOrder};
 use crate::replication::MembersChange;
 
@@ -39,6 +40,10 @@ pub(crate) enum Question {
     YouLeft,
     /// To the owner of a queue: look at its messages, or do something with them.
     Surgery { to: NodeId, order: SurgeryOrder },
+    /// What has been counted?
+    Statistics(Ask),
+    /// One of your connections is to be closed, for a reason.
+    CloseConnection { id: ConnectionId, reason: String },
     /// Is this node a member of your cluster, and was this run its last?
     IsMember { cluster: String, node: NodeId, run: Run },
 }
@@ -63,6 +68,7 @@ pub(crate) enum Answer {
     Status(ClusterStatus),
     Surgery(SurgeryAnswer),
     Standing(Standing),
+    Told(Told),
     /// It is done, or has begun; a line for people.
     Done(String),
     Refused(Refused),

@@ -9,6 +9,7 @@ mod messages;
 mod names;
 mod parameters;
 mod policies;
+pub(in crate::node) mod statistics;
 mod users;
 mod vhosts;
 
@@ -20,6 +21,7 @@ pub use declarations::{BindingSpec, Exchange, ExchangeSpec, QueueSpec};
 pub use login::{Identity, LoginRefused};
 pub use messages::{AckMode, GotMessage, MessageProperties, Publication};
 pub use policies::EffectivePolicy;
+pub use statistics::{ConnectionInfo, ConsumerInfo, Of, Overview, QueueDetail, QueueInfo, QueueState};
 
 use super::links::ShardInput;
 use super::shared::Shared;

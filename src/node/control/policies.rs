@@ -20,7 +20,7 @@ pub struct EffectivePolicy {
 }
 
 impl EffectivePolicy {
-    fn of(applied: Option<&Applied>) -> Self {
+    pub(super) fn of(applied: Option<&Applied>) -> Self {
         let Some(applied) = applied else { return Self::default() };
         let name = |policy: &Option<Arc<Policy>>| policy.as_ref().map(|policy| policy.name.to_string());
         Self {

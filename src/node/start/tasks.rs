@@ -11,7 +11,7 @@ use crate::node::shared::{META_SHARD, TRANSACTIONS_SHARD};
 use crate::node::tasks::meta::Meta;
 use crate::node::tasks::shard::{Records, Shard, Start};
 use crate::node::tasks::transactions::Transactions;
-use crate::node::tasks::{checkpoint, resources};
+use crate::node::tasks::{checkpoint, resources, sampler};
 
 type Recovery = (Arc<QueueEntry>, Queue);
 
@@ -52,6 +52,7 @@ impl Node {
         let (shared, log) = (Arc::clone(&self.shared), self.log.clone());
         self.supervise("checkpoint", checkpoint::run(shared, log, self.cold.checkpoints(), earlier));
         self.supervise("resources", resources::run(Arc::clone(&self.shared)));
+        self.supervise("sampler", sampler::run(Arc::clone(&self.shared)));
     }
 
     /// Runs a task that the node cannot do without: when it panics, the node stops.

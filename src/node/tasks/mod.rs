@@ -15,6 +15,7 @@
 //! - [`manager`]: what those who run a cluster ask, and what makes it run by itself
 //! - [`peer`]: the links to other nodes
 //! - [`resources`]: watches memory and disk
+//! - [`sampler`]: remembers what was counted, for rates and histories
 //!
 //! The log's writer thread is in `storage/log`.
 
@@ -28,6 +29,7 @@ pub(crate) mod manager;
 pub(crate) mod meta;
 pub(crate) mod peer;
 pub(crate) mod resources;
+pub(crate) mod sampler;
 pub(crate) mod serving;
 pub(crate) mod shard;
 pub(crate) mod snapshots;

@@ -53,6 +53,9 @@ impl Watch {
     fn look_at_memory(&mut self) {
         let Some(used_bytes) = self.measured("memory", machine::resident_bytes()) else { return };
         let (limit_bytes, was) = (self.memory_limit, self.shared.resource_alarms.has(Resource::Memory));
+        self.shared.statistics.measure(|measured| {
+            (measured.memory_bytes, measured.memory_limit_bytes) = (used_bytes, limit_bytes);
+        });
         match (was, is_over(was, used_bytes, limit_bytes)) {
             (false, true) => tracing::warn!(
                 used_bytes,
@@ -76,6 +79,9 @@ impl Watch {
         let dir = &self.shared.config.node.data_dir;
         let Some(free_bytes) = self.measured("disk", machine::free_bytes(dir)) else { return };
         let free_bytes_min = self.shared.config.disk.free_bytes_min;
+        self.shared.statistics.measure(|measured| {
+            (measured.disk_free_bytes, measured.disk_free_limit_bytes) = (free_bytes, free_bytes_min);
+        });
         let was = self.shared.resource_alarms.has(Resource::Disk);
         match (was, is_under(was, free_bytes, free_bytes_min)) {
             (false, true) => tracing::warn!(

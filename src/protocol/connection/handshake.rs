@@ -76,7 +76,7 @@ impl Connection {
 
     fn on_start_ok(&mut self, start_ok: StartOk, now_ms: u64) -> Option<Event<'static>> {
         let StartOk { client_properties, mechanism, response, .. } = start_ok;
-        self.client_properties = client_properties;
+        self.client_properties = client_properties.into();
         let Some((mechanism, credentials)) = sasl::credentials(mechanism.as_str(), response.as_bytes())
         else {
             return self.end_silently("SASL mechanism not offered, or its response malformed", now_ms);

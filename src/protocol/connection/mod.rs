@@ -10,6 +10,8 @@ mod handshake;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use amq_protocol::protocol::AMQPClass;
 use amq_protocol::protocol::connection::{AMQPMethod, UpdateSecretOk};
 use amq_protocol::types::{AMQPValue, FieldTable};
@@ -112,7 +114,7 @@ pub struct Connection {
     /// When the handshake must be over.
     handshake_until_ms: u64,
     server_properties: FieldTable,
-    client_properties: FieldTable,
+    client_properties: Arc<FieldTable>,
     tuned: Tuned,
     heartbeat: Heartbeat,
     channels: Channels,
@@ -154,7 +156,7 @@ impl Connection {
             phase: Phase::Preamble,
             handshake_until_ms: now_ms.saturating_add(limits.handshake_timeout_ms),
             server_properties,
-            client_properties: FieldTable::default(),
+            client_properties: Arc::default(),
             tuned: Tuned { frame_max, channel_max, heartbeat_s },
             heartbeat: Heartbeat::new(now_ms),
             channels: Channels::default(),
@@ -192,6 +194,12 @@ impl Connection {
     #[must_use]
     pub fn tuned(&self) -> Tuned {
         self.tuned
+    }
+
+    /// The client properties of `connection.start-ok`, to be kept by somebody else too.
+    #[must_use]
+    pub fn shared_client_properties(&self) -> Arc<FieldTable> {
+        Arc::clone(&self.client_properties)
     }
 
     /// The client properties of `connection.start-ok`.

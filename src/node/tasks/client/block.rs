@@ -43,6 +43,7 @@ impl Session {
         }
         tracing::debug!(connection = self.link.id, peer = %self.peer, reason, "blocked");
         let is_told = self.connection.tell_blocked(reason, &mut self.out);
+        self.tally.tell_soon();
         self.block = Block::Blocked { is_told, look_at_ms: self.now_ms + LOOK_EVERY_MS };
         true
     }
@@ -60,6 +61,7 @@ impl Session {
             && !self.shared.resource_alarms.are_on()
         {
             self.block = Block::Free;
+            self.tally.tell_soon();
             if is_told && self.connection.is_running() {
                 self.connection.tell_unblocked(&mut self.out);
             }

@@ -87,14 +87,14 @@ impl Session {
         let spec = self.consumer_spec(number, &consume, &entry)?;
         let (id, window_bytes) = (spec.id, spec.window_bytes);
         let limit_ms = self.limit_ms(&Source { target: entry.target(), consumer: id, timeout_ms });
-        let (spec, link) = (Box::new(spec), Arc::clone(&self.link));
+        let (asked, link) = (Box::new(spec.clone()), Arc::clone(&self.link));
         let taken =
-            self.shared.ask(entry.target(), |reply| ShardInput::Consume(entry.id, spec, link, reply)).await;
+            self.shared.ask(entry.target(), |reply| ShardInput::Consume(entry.id, asked, link, reply)).await;
         taken
             .ok_or_else(|| self.shared.unanswered(&entry))?
             .map_err(|reason| not_consuming(reason, &entry))?;
         self.consumers.insert(id, number);
-        self.channel(number)?.consumers.add(Consumer {
+        let consumer = Consumer {
             id,
             tag: Bytes::from(tag.clone()),
             target: entry.target(),
@@ -103,7 +103,9 @@ impl Session {
             window_bytes,
             timeout_ms,
             limit_ms,
-        });
+        };
+        self.show_consumer(number, &consumer, &spec, consume.arguments, &entry);
+        self.channel(number)?.consumers.add(consumer);
         let ok = basic::AMQPMethod::ConsumeOk(basic::ConsumeOk { consumer_tag: tag.into() });
         self.reply(number, consume.nowait, AMQPClass::Basic(ok));
         Ok(())
@@ -153,6 +155,7 @@ impl Session {
     pub(super) async fn end_consumer(&mut self, number: u16, id: ConsumerId, target: Target) {
         let _ = self.shared.ask(target, |reply| ShardInput::Cancel(target.id, id, reply)).await;
         self.hear();
+        self.hide_consumer(id);
         self.consumers.remove(&id);
         if let Some(channel) = self.channels.get_mut(&number) {
             channel.consumers.remove(id);
@@ -168,6 +171,7 @@ impl Session {
         let answer = self.shared.ask(target, |reply| ShardInput::Get(entry.id, no_ack, reply)).await;
         let answer = answer.ok_or_else(|| self.shared.unanswered(&entry))?.ok_or_else(|| no_queue(&entry))?;
         let GetReply::Message { seq, record, redelivered, returns, ready } = answer else {
+            self.count_messages(number, |counts| counts.get_empty += 1);
             let empty = basic::AMQPMethod::GetEmpty(basic::GetEmpty {});
             self.reply(number, false, AMQPClass::Basic(empty));
             return Ok(());
@@ -204,6 +208,10 @@ impl Session {
         if is_large {
             self.out.large_body(number, record.slice_ref(message.body));
         }
+        self.count_messages(number, |counts| {
+            *(if no_ack { &mut counts.get_no_ack } else { &mut counts.get }) += 1;
+            counts.redeliver += u64::from(redelivered);
+        });
         Ok(())
     }
 

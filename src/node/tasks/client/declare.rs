@@ -10,6 +10,7 @@ use crate::node::links::{Applied, DeleteIf, DeleteQueue, MetaInput, ShardInput};
 use crate::node::names;
 use crate::node::replies::REPLY_TO;
 use crate::node::shared::stopping;
+use crate::node::statistics::Came;
 use crate::protocol::error::Refusal;
 use crate::protocol::reply_code::ReplyCode;
 
@@ -164,6 +165,7 @@ impl Session {
                 owner: self.link.id,
             };
             let applied = self.change(command).await?;
+            self.shared.statistics.churned(Came::QueueDeclared, 1);
             let Some(entry) = applied.outcome.queue else { continue };
             // A passive declare is a use as well, as in RabbitMQ: it renews `x-expires`.
             let counts = self.shared.ask(entry.target(), |reply| ShardInput::Stat(entry.id, reply)).await;

@@ -48,7 +48,7 @@ impl Session {
             channel.unacked.source(Source { target: consumer.target, consumer: consumer.id, timeout_ms });
         channel.unacked.set_time(self.now_ms);
         let limit_ms = Some(consumer.limit_ms).filter(|_| !consumer.no_ack);
-        let mut bytes = 0;
+        let (mut bytes, mut redelivered) = (0, 0);
         for entry in &delivery.entries {
             let record = usize::try_from(entry.offset).ok().and_then(|offset| delivery.data.get(offset..));
             let Some((message, length)) = record.and_then(batch::read) else {
@@ -76,11 +76,17 @@ impl Session {
                 self.out.large_body(number, delivery.data.slice_ref(message.body));
             }
             bytes += length as u64;
+            redelivered += u64::from(entry.redelivered);
         }
         if consumer.uncredited_bytes == 0 {
             self.uncredited.push(consumer.id);
         }
         consumer.uncredited_bytes += bytes;
+        let (count, no_ack) = (delivery.entries.len() as u64, consumer.no_ack);
+        self.count_messages(number, |counts| {
+            *(if no_ack { &mut counts.deliver_no_ack } else { &mut counts.deliver }) += count;
+            counts.redeliver += redelivered;
+        });
         if let Some(limit_ms) = limit_ms {
             self.look_at_deliveries_within(limit_ms);
         }
@@ -100,6 +106,7 @@ impl Session {
     /// The queue is gone (RabbitMQ: Consumer Cancel Notification).
     fn consumer_cancelled(&mut self, id: ConsumerId) {
         let Some(number) = self.consumers.remove(&id) else { return };
+        self.hide_consumer(id);
         let consumer = self.channels.get_mut(&number).and_then(|channel| channel.consumers.remove(id));
         if let Some(consumer) = consumer.filter(|_| self.connection.has_capability("consumer_cancel_notify"))
         {

@@ -54,6 +54,7 @@ impl Session {
 
     /// Gives back the buffers that a still connection does not need.
     pub(super) fn rest(&mut self) {
+        self.tell_numbers();
         if !self.has_output() {
             self.out.buf = Vec::new();
         }
@@ -88,6 +89,7 @@ impl Session {
                     }
                     self.written += count;
                     self.sent_bytes += count as u64;
+                    self.tally.sent(count);
                     self.connection.on_bytes_sent(self.now_ms);
                     if self.written == length && self.out.has_parts() {
                         self.out.drop_first();

@@ -45,6 +45,7 @@ impl Session {
                 self.vhost = vhost;
                 self.was_open = true;
                 self.connection.open_ok(&mut self.out);
+                self.show();
             }
             Err(refusal) => {
                 self.shared.presence.leave(self.link.id);

@@ -12,6 +12,7 @@
 //! - `declare`, `consume`: requests that the meta task or a shard answers
 //! - `transaction`: what is held back until its commit
 //! - `replies`: requests and replies that no queue holds
+//! - `tally`: what a connection counts
 //! - `timeouts`: consumers that do not acknowledge in time
 //! - `release`: giving everything back at the end of a channel or connection
 
@@ -31,6 +32,7 @@ mod replies;
 mod room;
 mod session;
 mod settle;
+mod tally;
 mod timeouts;
 mod transaction;
 
@@ -93,7 +95,8 @@ struct Client {
 
 impl Client {
     fn new(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr) -> Self {
-        let session = Session::new(shared, peer);
+        let mut session = Session::new(shared, peer);
+        session.tally.local = socket.local_addr().ok();
         let inbound = Inbound::new(&session.limits());
         let active_ms = session.now_ms;
         Self {
@@ -132,6 +135,7 @@ impl Client {
             if let Err(error) = self.session.flush(&self.socket) {
                 return error.to_string();
             }
+            self.session.tell_numbers_if_due();
             if let Some(reason) = self.session.ending(self.ended) {
                 return reason;
             }
@@ -190,6 +194,7 @@ impl Client {
                 self.session.now_ms = self.session.shared.clock.now_ms();
                 self.note_activity();
                 self.session.received();
+                self.session.tally.received(count);
                 self.handle_inputs().await;
             }
         }
@@ -242,12 +247,17 @@ impl Client {
 
     /// Takes the publishes that repeat the last one.
     fn take_repeated(&mut self) {
+        let mut taken = 0;
         while self.session.may_repeat()
             && let Some(bytes) = self.read.get(self.consumed..)
             && let Some((consumed, body)) = self.inbound.next_repeated(bytes)
         {
             self.consumed += consumed;
             self.session.publish_repeated(body);
+            taken += 1;
+        }
+        if taken > 0 {
+            self.session.count_repeated(taken);
         }
     }
 

@@ -119,6 +119,7 @@ impl Session {
         } else {
             self.send_or_offer(publish, &message, &message, &route)?;
         }
+        self.count_publish(publish, &route);
         match route {
             // A request is looked at each time: its reply consumer may have gone.
             Routed::Always(place) if reply_name.is_none() => self.remember(publish.channel, &message, place),
@@ -310,11 +311,20 @@ impl Session {
         let Some(ledger) = self.channels.get_mut(&number).and_then(|channel| channel.ledger.as_mut()) else {
             return;
         };
+        let mut confirmed = 0;
+        let mut before = ledger.answered();
         while let Some(answer) = ledger.answer() {
             match answer {
-                Answer::Ack(last, multiple) => self.out.ack(number, last, multiple),
+                Answer::Ack(last, multiple) => {
+                    confirmed += last - before;
+                    self.out.ack(number, last, multiple);
+                }
                 Answer::Nack(last, multiple) => self.out.nack(number, last, multiple),
             }
+            before = ledger.answered();
+        }
+        if confirmed > 0 {
+            self.count_messages(number, |counts| counts.confirm += confirmed);
         }
     }
 

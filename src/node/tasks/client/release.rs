@@ -7,6 +7,7 @@ use crate::broker::channel::Channel;
 use crate::broker::queue;
 use crate::broker::topology::Command;
 use crate::node::links::{MetaInput, ShardInput};
+use crate::node::statistics::Came;
 
 impl Session {
     /// Ends a channel: what it held goes back to the queues, in the old order.
@@ -31,6 +32,8 @@ impl Session {
             self.end_consumer(number, id, target).await;
         }
         self.channels.remove(&number);
+        self.shared.statistics.churned(Came::ChannelClosed, 1);
+        self.tally.tell_soon();
         self.shared.presence.close_channel(self.link.id);
     }
 
@@ -44,6 +47,7 @@ impl Session {
         for number in numbers {
             self.release_channel(number).await;
         }
+        self.hide();
         // The exclusive queues go even when the answer cannot come any more.
         let _ = self.shared.apply(Command::DropOwner { owner: self.link.id }).await;
         self.shared.presence.leave(self.link.id);
@@ -63,6 +67,7 @@ impl Session {
         self.send_settled();
         let before = self.channels.len();
         self.channels.retain(|_, channel| !is_idle(channel));
+        self.shared.statistics.churned(Came::ChannelClosed, (before - self.channels.len()) as u64);
         (self.channels.len()..before).for_each(|_| self.shared.presence.close_channel(self.link.id));
     }
 }
@@ -82,7 +87,10 @@ impl Drop for Session {
         for channel in self.channels.values_mut() {
             channel.unacked.release_all();
         }
+        self.shared.statistics.churned(Came::ChannelClosed, self.channels.len() as u64);
+        self.hide();
         for consumer in self.channels.values().flat_map(|channel| channel.consumers.iter()) {
+            self.shared.statistics.consumers.remove(&consumer.id);
             self.command(consumer.target, queue::Command::Cancel(consumer.id));
         }
         for replies in self.channels.values().filter_map(|channel| channel.replies.as_ref()) {

@@ -23,6 +23,13 @@ pub(super) struct Repeat {
     is_new: bool,
 }
 
+impl Repeat {
+    /// The channel, to how many queues it goes, and whether it is confirmed.
+    pub(super) fn facts(&self) -> (u16, usize, bool) {
+        (self.place.0, self.route.len(), self.confirms)
+    }
+}
+
 impl Session {
     /// Keeps what was found out about a publish, if the next one may be like it. Its route must follow from exchange and
     /// key alone.

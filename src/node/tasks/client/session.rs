@@ -8,6 +8,7 @@ use super::block::Block;
 use super::large::Large;
 use super::repeat::Repeat;
 use super::room::Full;
+use super::tally::Tally;
 use super::transaction::OpenTransactions;
 use crate::broker::channel::Channel;
 use crate::broker::channel::outgoing::Outgoing;
@@ -17,6 +18,7 @@ use crate::node::gathering::Charge;
 use crate::node::links::{ClientInput, ClientLink};
 use crate::node::mailbox::Mailbox;
 use crate::node::shared::Shared;
+use crate::node::statistics::Came;
 use crate::protocol::connection::{Connection, Event, Limits};
 use crate::protocol::error::{MethodId, Refusal, Scope};
 use crate::protocol::inbound::{InboundError, Input};
@@ -51,6 +53,7 @@ pub(super) struct Session {
     pub(super) outgoing: Outgoing,
     pub(super) targets: Vec<Target>,
     pub(super) repeat: Option<Repeat>,
+    pub(super) tally: Tally,
     /// Publishes since one was like the one before.
     pub(super) repeat_misses: u32,
     /// Reading waits for this one.
@@ -119,6 +122,7 @@ impl Session {
             outgoing: Outgoing::default(),
             targets: Vec::new(),
             repeat: None,
+            tally: Tally::default(),
             repeat_misses: 0,
             full: None,
             large: Large::default(),
@@ -228,12 +232,17 @@ impl Session {
                 self.out.set_frame_max(frame_max);
                 self.tuned = Some(frame_max);
             }
-            Event::Login { mechanism, user, password } => self.login(mechanism, user, password).await,
+            Event::Login { mechanism, user, password } => {
+                self.tally.mechanism = mechanism.to_owned();
+                self.login(mechanism, user, password).await;
+            }
             Event::Open { vhost } => self.open(vhost),
             Event::UpdateSecret { .. } => {}
             Event::ChannelOpened(number) => {
                 self.epoch = self.epoch.wrapping_add(1);
                 self.channels.insert(number, Channel::new(self.epoch));
+                self.shared.statistics.churned(Came::Channel, 1);
+                self.tally.tell_soon();
             }
             Event::Channel(number, input) => self.on_channel(number, input).await,
             Event::ChannelClosing(number) => {

@@ -35,10 +35,13 @@ impl Session {
             || Refusal::channel(ReplyCode::PreconditionFailed, format!("unknown delivery tag {tag}"));
         if channel.transaction.is_some() {
             // Its place in the prefetch is free when it is committed.
-            return channel.unacked.settle_later(tag, multiple, verdict).map(drop).ok_or_else(unknown);
+            let count = channel.unacked.settle_later(tag, multiple, verdict).ok_or_else(unknown)?;
+            self.count_settled(number, count, verdict);
+            return Ok(());
         }
         let count = channel.unacked.settle(tag, multiple, verdict).ok_or_else(unknown)?;
         channel.shared_prefetch.give_back(count);
+        self.count_settled(number, count, verdict);
         Ok(())
     }
 

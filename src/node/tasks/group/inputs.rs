@@ -106,6 +106,11 @@ impl GroupTask {
                 let _ = reply.send(has_begun);
             }
             GroupControl::Status(reply) => drop(reply.send(self.status())),
+            GroupControl::Statistics(ask) => {
+                if let Stage::Leader(leader) = &mut self.stage {
+                    leader.tell_statistics(ask, self.now_ms);
+                }
+            }
             GroupControl::DiskStalls(stalls) => self.group.disk_stalls(stalls),
         }
     }

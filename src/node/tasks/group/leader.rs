@@ -16,7 +16,7 @@ use crate::broker::ids::{GroupId, NodeId, QueueId};
 use crate::broker::topology::QueueEntry;
 use crate::node::cluster::forward::{Forward, Owner};
 use crate::node::cluster::session::Sessions;
-use crate::node::links::{DeleteIf, ShardInput};
+use crate::node::links::{DeleteIf, QueueAsk, ShardInput};
 use crate::node::mailbox::Mailbox;
 use crate::node::shared::Shared;
 use crate::node::tasks::shard::{Records, Shard, Start, record};
@@ -233,8 +233,14 @@ impl Leader {
         self.shard.handle(ShardInput::Delete(id, DeleteIf::default(), reply), now_ms);
     }
 
+    /// Numbers of queues are asked for.
+    pub(super) fn tell_statistics(&mut self, ask: Box<QueueAsk>, now_ms: u64) {
+        self.shard.handle(ShardInput::Statistics(ask), now_ms);
+    }
+
     /// The leadership is over.
     pub(super) fn end(self, out: &mut Vec<Told>) {
+        self.shard.keep_all_counts();
         self.sessions.give_up(out);
     }
 

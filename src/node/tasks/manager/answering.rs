@@ -29,6 +29,8 @@ impl<W: World> Manager<W> {
             }
             Question::Surgery { .. } => Answer::no("that is nothing for the manager"),
             Question::IsMember { .. } => Answer::no("this is a node of another cluster"),
+            Question::Statistics(ask) => self.world.statistics(ask).await,
+            Question::CloseConnection { id, reason } => self.world.close_connection(id, &reason),
             Question::Report => Answer::Report(self.report().await),
             Question::Status { queues } => Answer::Status(self.status(queues).await),
             Question::Transfer { group, node } => self.transfer(group, &node).await,

@@ -15,6 +15,9 @@ use crate::node::cluster::status::{ClusterStatus, GroupOverview, NodeReport, Nod
 /// How long a node may take to say how it stands.
 const REPORT_TAKES: Duration = Duration::from_millis(1500);
 
+/// How long a node may take to tell what it has counted.
+const ANSWER_TAKES: Duration = Duration::from_millis(1000);
+
 pub(super) type Reports = BTreeMap<NodeId, NodeReport>;
 
 impl<W: World> Manager<W> {
@@ -56,6 +59,30 @@ impl<W: World> Manager<W> {
             reports.extend(report.ok().flatten().map(|report| (report.node, report)));
         }
         reports
+    }
+
+    /// What all other members answer; nothing for one that is not up, or takes too long.
+    pub(super) async fn ask_all_others(
+        self: &Arc<Self>,
+        question: &Question,
+    ) -> Vec<(NodeId, Option<Answer>)> {
+        let others = self.world.members().into_keys().filter(|node| *node != self.own.node);
+        let mut asked = JoinSet::new();
+        for node in others {
+            let (manager, question) = (Arc::clone(self), question.clone());
+            asked.spawn(async move {
+                if !manager.world.is_linked(node) {
+                    return (node, None);
+                }
+                let answer = timeout(ANSWER_TAKES, manager.world.ask(node, &question)).await;
+                (node, answer.ok().and_then(Result::ok))
+            });
+        }
+        let mut answers = Vec::new();
+        while let Some(answer) = asked.join_next().await {
+            answers.extend(answer.ok());
+        }
+        answers
     }
 
     /// How the cluster stands.

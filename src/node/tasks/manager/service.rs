@@ -62,6 +62,7 @@ fn handle(manager: &Arc<Manager<Surroundings>>, places: &Arc<Semaphore>, input: 
             };
             answer(manager, places, Asker::Outside, question, reply);
         }
+        ManagerInput::AskAll(question, reply) => ask_all(manager, question, reply),
         ManagerInput::Link(node, state) => linked(manager, node, state),
         ManagerInput::Drain(reply) => drain(manager, reply),
     }
@@ -106,6 +107,19 @@ async fn operate(manager: &Manager<Surroundings>, asker: Asker, to: NodeId, orde
     } else {
         Answer::no("this is another node")
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a short task for each question")]
+fn ask_all(
+    manager: &Arc<Manager<Surroundings>>,
+    question: Question,
+    reply: tokio::sync::oneshot::Sender<Vec<(NodeId, Option<Answer>)>>,
+) {
+    let manager = Arc::clone(manager);
+    tokio::spawn(async move {
+        // Who asked may have gone.
+        let _ = reply.send(manager.ask_all_others(&question).await);
+    });
 }
 
 #[expect(clippy::disallowed_methods, reason = "a short task, once")]

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::gathering::group_of;
 use super::{KnownNode, KnownNodes, World};
-use crate::broker::ids::{GroupId, Home, META_GROUP, NodeId, Run};
+use crate::broker::ids::{ConnectionId, GroupId, Home, META_GROUP, NodeId, Run};
 use crate::node::cluster::handle::{Cluster, Peers};
 use crate::node::cluster::handshake::Identity;
 use crate::node::cluster::inputs::{GroupControl, GroupInput, GroupStatus};
@@ -22,8 +22,10 @@ use crate::node::cluster::meta::{MetaAnswer, MetaCommand};
 use crate::node::cluster::peer::PeerMessage;
 use crate::node::cluster::questions::{Answer, Newcomer, Question, decode, encode};
 use crate::node::cluster::status::QueueOverview;
+use crate::node::control::statistics::close;
 use crate::node::links::MetaInput;
 use crate::node::shared::Shared;
+use crate::node::statistics::gather::{self, Ask};
 use crate::node::tasks::peer::{LinkOptions, PeerLinks, request};
 use crate::replication::MembersChange;
 
@@ -203,6 +205,18 @@ impl World for Surroundings {
             groups.push(status.ok().and_then(Result::ok).unwrap_or_else(unknown));
         }
         groups
+    }
+
+    async fn statistics(&self, ask: Ask) -> Answer {
+        Answer::Told(gather::tell(&self.shared, ask).await)
+    }
+
+    fn close_connection(&self, id: ConnectionId, reason: &str) -> Answer {
+        if close(&self.shared, id, reason) {
+            Answer::Done("the connection is told".to_owned())
+        } else {
+            Answer::no("there is no such connection on this node")
+        }
     }
 
     async fn set_members(&self, group: GroupId, change: MembersChange) -> bool {

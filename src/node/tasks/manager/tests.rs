@@ -6,11 +6,12 @@ use std::sync::{Arc, Weak};
 
 use super::answering::Asker;
 use super::*;
-use crate::broker::ids::{GroupId, Run};
+use crate::broker::ids::{ConnectionId, GroupId, Run};
 use crate::node::cluster::inputs::GroupStatus;
 use crate::node::cluster::membership::KnownMember;
 use crate::node::cluster::questions::{Answer, Joined, Newcomer, Question, Standing};
 use crate::node::cluster::status::{Member, QueueOverview};
+use crate::node::statistics::gather::Ask;
 use crate::replication::MembersChange;
 
 const GROUPS: u16 = 8;
@@ -93,6 +94,14 @@ impl World for FakeWorld {
             }
         };
         (0..).zip(&fake.groups).map(status).collect()
+    }
+
+    async fn statistics(&self, _ask: Ask) -> Answer {
+        Answer::no("nothing is counted here")
+    }
+
+    fn close_connection(&self, _id: ConnectionId, _reason: &str) -> Answer {
+        Answer::no("there are no connections here")
     }
 
     async fn set_members(&self, group: GroupId, change: MembersChange) -> bool {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 
-use crate::broker::ids::{GroupId, NodeId, Run};
+use crate::broker::ids::{ConnectionId, GroupId, NodeId, Run};
 use crate::node::cluster::inputs::GroupStatus;
 use crate::node::cluster::membership::KnownMember;
 use crate::node::cluster::questions::{Answer, Newcomer, Question};
 use crate::node::cluster::status::QueueOverview;
+use crate::node::statistics::gather::Ask;
 use crate::replication::MembersChange;
 
 /// A member of the cluster, as all nodes know it.
@@ -42,6 +43,10 @@ pub(crate) trait World: Send + Sync + 'static {
     fn replicated_queues(&self) -> Vec<QueueOverview>;
     /// The groups as this node sees them, group 0 first.
     fn groups(&self) -> impl Future<Output = Vec<GroupStatus>> + Send;
+    /// What was counted on this node.
+    fn statistics(&self, ask: Ask) -> impl Future<Output = Answer> + Send;
+    /// Closes a connection of this node.
+    fn close_connection(&self, id: ConnectionId, reason: &str) -> Answer;
     /// To a group that this node leads: have these members. Whether it has begun.
     fn set_members(&self, group: GroupId, change: MembersChange) -> impl Future<Output = bool> + Send;
     /// To a group that this node leads: let another lead.

@@ -122,6 +122,8 @@ impl MetaGroup {
                 let _ = reply.send(has_begun);
             }
             GroupControl::Status(reply) => drop(reply.send(self.status())),
+            // It has no queues; whoever asks is told nothing.
+            GroupControl::Statistics(_) => {}
             GroupControl::DiskStalls(stalls) => self.group.disk_stalls(stalls),
         }
     }

@@ -42,6 +42,7 @@ impl Shard {
                     self.append(record::RETRY, record::retry(id, &runs), bytes::Bytes::new());
                 }
                 Effect::DeadLetter { seq, reason, record } => {
+                    self.shared.statistics.died(reason, 1);
                     self.dead_letter(id, seq, reason, &record, now_ms);
                 }
                 Effect::Refused { place, count, records } => {

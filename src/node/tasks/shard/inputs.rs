@@ -11,6 +11,7 @@ use crate::broker::ids::{Home, QueueId};
 use crate::broker::queue::{Command, ConsumerSpec, Counts, Options, Queue};
 use crate::broker::topology::QueueEntry;
 use crate::node::links::{ClientInput, ClientLink, DeleteIf, NotConsuming, NotDeleted, ShardInput, Waiter};
+use crate::node::statistics::Came;
 
 impl Shard {
     /// Does what one input asks for.
@@ -20,7 +21,12 @@ impl Shard {
             ShardInput::Offer(id, offer) => self.offer(id, *offer, now_ms),
             ShardInput::Passed(ticket) => self.passed(&ticket, now_ms),
             ShardInput::Recall(id, to, reply) => self.recall(id, to, reply, now_ms),
-            ShardInput::Command(id, command) => drop(self.apply(id, command, now_ms)),
+            ShardInput::Command(id, command) => {
+                if matches!(command, Command::DeadLettered(_)) {
+                    self.shared.statistics.buried(1);
+                }
+                self.apply(id, command, now_ms);
+            }
             ShardInput::Reserve(reserve) => self.reserve(&reserve, now_ms),
             ShardInput::Apply(commands, answer) => {
                 for (id, command) in commands {
@@ -33,9 +39,11 @@ impl Shard {
             ShardInput::Create(entry) => {
                 let queue = Queue::new(options_of(&entry), now_ms);
                 self.insert(entry, queue);
+                self.shared.statistics.churned(Came::QueueCreated, 1);
             }
             ShardInput::Reconfigure(entries) => self.pending.extend(entries.into_iter().map(Pending::Queue)),
             ShardInput::Reconfigured(reply) => self.pending.push_back(Pending::Asked(reply)),
+            ShardInput::Statistics(ask) => self.tell_statistics(*ask),
             ShardInput::Stat(id, reply) => answer(reply, self.stat(id, now_ms)),
             ShardInput::Consume(id, spec, client, reply) => {
                 answer(reply, self.consume(id, *spec, client, now_ms));
@@ -151,6 +159,8 @@ impl Shard {
             return Ok(ready);
         }
         if let Some(slot) = self.slots.remove(&id) {
+            self.keep_counts(&slot);
+            self.shared.statistics.churned(Came::QueueDeleted, 1);
             self.removed(id, slot);
         }
         Ok(ready)

@@ -7,6 +7,7 @@
 //! - `refusals`: messages for which a full queue has no place
 //! - `offers`: exchanges that look for duplicates
 //! - `recall`: messages for new bindings
+//! - `statistics`: numbers of queues, for people
 //! - `transactions`: numbers for messages that may come
 //! - `memory`: spilling to the cold store, checkpoints
 //! - `record`: the queue records of the log
@@ -22,6 +23,7 @@ mod reconfigure;
 pub(crate) mod record;
 mod records;
 mod refusals;
+mod statistics;
 mod transactions;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
