@@ -11,6 +11,15 @@ export const PAGES = [
     { at: ['exchanges', ':vhost', ':name'], under: 'exchanges', load: () => import('./pages/exchange.js') },
     { at: ['queues'], name: 'queues', title: 'Queues', menu: 'Broker', load: () => import('./pages/queues.js') },
     { at: ['queues', ':vhost', ':name'], under: 'queues', load: () => import('./pages/queue.js') },
+    { at: ['cluster'], name: 'cluster', title: 'Cluster', menu: 'Broker', needs: 'monitoring', load: () => import('./pages/cluster.js') },
+    { at: ['cluster', ':name'], under: 'cluster', needs: 'monitoring', load: () => import('./pages/node.js') },
+    { at: ['policies'], name: 'policies', title: 'Policies', menu: 'Administration', needs: 'management', load: () => import('./pages/policies.js') },
+    { at: ['vhosts'], name: 'vhosts', title: 'Virtual hosts', menu: 'Administration', load: () => import('./pages/vhosts.js') },
+    { at: ['vhosts', ':name'], under: 'vhosts', load: () => import('./pages/vhost.js') },
+    { at: ['users'], name: 'users', title: 'Users', menu: 'Administration', needs: 'administrator', load: () => import('./pages/users.js') },
+    { at: ['users', ':name'], under: 'users', needs: 'administrator', load: () => import('./pages/user.js') },
+    { at: ['definitions'], name: 'definitions', title: 'Definitions', menu: 'Administration', load: () => import('./pages/definitions.js') },
+    { at: ['admin'], name: 'admin', title: 'Settings', menu: 'Administration', needs: 'monitoring', load: () => import('./pages/admin.js') },
 ];
 
 /** The page at these segments of an address, with the parameters in it. */

@@ -1,9 +1,8 @@
 // The frame around every page: header, navigation, the page itself, and what keeps it fresh.
 
 import { h, render } from './core/view.js';
-import { get } from './core/api.js';
 import { here, link } from './core/router.js';
-import { known } from './core/known.js';
+import { forgetAll, known, loadShared, loadVhosts } from './core/known.js';
 import { may, userName } from './core/session.js';
 import { refreshing } from './core/refresh.js';
 import { remember, settings } from './core/settings.js';
@@ -28,6 +27,7 @@ export function stopShell() {
     window.removeEventListener('keydown', onKey);
     shell.open?.refresher?.close();
     for (const dialog of document.querySelectorAll('dialog')) dialog.remove();
+    forgetAll();
     shell = null;
 }
 
@@ -72,24 +72,6 @@ async function openPage(segments, query, where) {
 async function load(open, signal) {
     const shared = open.view.wantsOverview ? null : loadShared(signal);
     await Promise.all([open.view.load?.(signal), shared, loadVhosts(signal)]);
-}
-
-/** The header and the menu show a little of the overview on every page. */
-async function loadShared(signal) {
-    known.overview = await get('overview', { columns: 'cluster_name,node,object_totals,product_name,product_version,exchange_types' }, { signal });
-}
-
-let vhostsAt = 0;
-async function loadVhosts(signal) {
-    if (Date.now() - vhostsAt < 30000 && known.vhosts.length) return;
-    const vhosts = await get('vhosts', { columns: 'name' }, { signal });
-    known.vhosts = vhosts.map((vhost) => vhost.name).sort();
-    vhostsAt = Date.now();
-}
-
-/** Has the list of vhosts read again with the next refresh. */
-export function forgetVhosts() {
-    vhostsAt = 0;
 }
 
 function told(open, problem) {

@@ -82,14 +82,13 @@ function objects({ object_totals: totals = {} }) {
 }
 
 const CHURN = [
-    ['connection_created', 'Opened', 1],
-    ['connection_closed', 'Closed', 2],
-    ['channel_created', 'Channels opened', 3],
-    ['queue_declared', 'Queues declared', 4],
+    ['connection_created', 'Connections', 1],
+    ['channel_created', 'Channels', 3],
+    ['queue_declared', 'Queues', 4],
 ];
 
 function churn({ churn_rates: rates = {} }) {
-    return chart({ title: 'Coming and going', unit: 'rate', seconds: settings.rangeSeconds, series: CHURN.map(([field, name, color]) => rateLine(rates, field, name, color, 'overview.churn')) });
+    return chart({ title: 'Newly opened or declared', unit: 'rate', seconds: settings.rangeSeconds, series: CHURN.map(([field, name, color]) => rateLine(rates, field, name, color, 'overview.churn')) });
 }
 
 /** One line for each node, for as many as there are colours. */
