@@ -11,6 +11,7 @@ export const PAGES = [
     { at: ['exchanges', ':vhost', ':name'], under: 'exchanges', load: () => import('./pages/exchange.js') },
     { at: ['queues'], name: 'queues', title: 'Queues', menu: 'Broker', load: () => import('./pages/queues.js') },
     { at: ['queues', ':vhost', ':name'], under: 'queues', load: () => import('./pages/queue.js') },
+    { at: ['jobs'], name: 'jobs', title: 'Jobs', menu: 'Broker', load: () => import('./pages/jobs.js') },
     { at: ['cluster'], name: 'cluster', title: 'Cluster', menu: 'Broker', needs: 'monitoring', load: () => import('./pages/cluster.js') },
     { at: ['cluster', ':name'], under: 'cluster', needs: 'monitoring', load: () => import('./pages/node.js') },
     { at: ['policies'], name: 'policies', title: 'Policies', menu: 'Administration', needs: 'management', load: () => import('./pages/policies.js') },

@@ -23,10 +23,9 @@ export function open(page) {
 
     async function load(signal) {
         const wanted = [get(where, historyOf('lengths', 'msg_rates'), { signal })];
-        if (page.query.tab === 'bindings') wanted.push(get(`${where}/bindings`, undefined, { signal }));
-        const [found, bound] = await Promise.all(wanted);
-        queue = found;
-        bindings = bound ?? bindings;
+        if (page.query.tab === 'bindings') wanted.push(get(`${where}/bindings`, undefined, { signal }).then((bound) => (bindings = bound)));
+        if (page.query.tab === 'messages') wanted.push(messagesTab.load(signal));
+        [queue] = await Promise.all(wanted);
     }
 
     async function purge() {

@@ -1,7 +1,7 @@
 // A message as it can be read: where it came from, its properties and headers, its body.
 
 import { h } from '../core/view.js';
-import { bytes, count, date, value } from '../core/format.js';
+import { bytes, count, date, plural, value } from '../core/format.js';
 import { tag } from './bits.js';
 
 const HEX_BYTES_MAX = 4096;
@@ -16,11 +16,15 @@ export function messageView(message, at, extra) {
             'header',
             {},
             extra,
-            h('strong', {}, `#${count(at + 1)}`),
+            h('strong', {}, `#${count(message.id ?? at + 1)}`),
+            message.state && message.state !== 'ready' && tag(message.state, 'warn'),
             h('span', {}, h('span', { class: 'muted' }, 'from '), message.exchange || '(default exchange)'),
             h('span', {}, h('span', { class: 'muted' }, 'key '), h('code', {}, message.routing_key)),
             message.redelivered && tag('redelivered', 'warn', 'It was delivered before'),
+            message.delivery_count > 0 && tag(`came back ${plural(message.delivery_count, 'time')}`, 'warn'),
             h('span', { class: 'muted' }, bytes(message.payload_bytes)),
+            message.arrived_ms && h('span', { class: 'muted' }, `arrived ${date(message.arrived_ms)}`),
+            message.expires_ms && h('span', { class: 'muted' }, `expires ${date(message.expires_ms)}`),
         ),
         pairs('Properties', properties),
         pairs('Headers', headers),
