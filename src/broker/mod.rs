@@ -3,6 +3,7 @@
 //! - [`batch`]: the record format that a message keeps from its publish to its last delivery
 //! - [`topology`], [`exchange`], [`arguments`]: what is declared, and where a message goes
 //! - [`policy`]: what holds for queues and exchanges by their names
+//! - [`rights`]: what users may do
 //! - [`queue`]: one queue: its messages, consumers, expiry
 //! - [`dead_letter`]: what a dead-lettered message looks like
 //! - [`deduplication`]: what makes a message the repeat of another one
@@ -22,4 +23,5 @@ pub mod exchange;
 pub mod ids;
 pub mod policy;
 pub mod queue;
+pub mod rights;
 pub mod topology;

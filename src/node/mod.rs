@@ -42,12 +42,13 @@ mod surgery;
 mod tasks;
 mod unanswered;
 
+pub use auth::{Identity, LoginAttempts, LoginProtocol, LoginRefused, ObjectKind};
 pub use cluster::orders::{ClusterOrder, ClusterReply, OrderTo, give_order, join_cluster};
 pub use cluster::status::{ClusterStatus, GroupOverview, Member, NodeStatus, QueueOverview};
 pub use control::{AckMode, GotMessage, MessageProperties, Publication};
 pub use control::{BindingSpec, Control, ControlError, EffectivePolicy, Exchange, ExchangeSpec, QueueSpec};
 pub use control::{ConnectionInfo, ConsumerInfo, Of, Overview, QueueDetail, QueueInfo, QueueState};
-pub use control::{Identity, LoginRefused};
+pub use control::{NewPassword, PermissionInfo, TopicPermissionInfo, UserInfo};
 pub use doors::{Door, DoorStream, Doors};
 pub use start::{Node, StartError};
 pub use surgery::filter::MessageFilter;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::sync::{Notify, oneshot};
 
-use super::auth::Passwords;
+use super::auth::{Attempts, Passwords};
 use super::clock::Clock;
 use super::cluster::handle::Cluster;
 use super::gathering::Gathering;
@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) statistics: Statistics,
     /// Login checks.
     pub(crate) passwords: Passwords,
+    /// Logins that went wrong.
+    pub(crate) attempts: Attempts,
     next_id: AtomicU64,
     /// The node has to stop.
     stopping: AtomicBool,
@@ -118,6 +120,7 @@ impl Shared {
             jobs: Jobs::default(),
             statistics: Statistics::default(),
             passwords: Passwords::default(),
+            attempts: Attempts::default(),
             // Numbers of consumers travel: they are unique in the cluster.
             next_id: AtomicU64::new(if cluster.is_some() {
                 first_connection(placement.node, 0) + 1

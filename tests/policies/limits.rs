@@ -7,8 +7,9 @@ use lapin::types::FieldTable;
 use lapin::{Connection, ErrorKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use warren::broker::rights::PermissionSpec;
 use warren::broker::topology::{UserLimits, VhostLimits};
-use warren::node::ControlError;
+use warren::node::{ControlError, NewPassword};
 
 use super::world::{SOON, World, int};
 
@@ -39,6 +40,7 @@ async fn vhosts_are_worlds_of_their_own() {
     let world = World::new().await;
     assert!(world.control.create_vhost("other").await.unwrap());
     assert!(!world.control.create_vhost("other").await.unwrap());
+    world.control.set_permissions("guest", "other", PermissionSpec::all()).await.unwrap();
     let client = world.client().await;
     client.declare("q", &[]).await;
     world.set("p", "", &[("max-length", int(1))]).await;
@@ -86,10 +88,11 @@ async fn a_vhost_holds_only_so_many_queues() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_has_only_so_many_connections_and_channels() {
     let world = World::new().await;
-    assert!(world.control.put_user("ann", "secret", "").await.unwrap());
+    assert!(world.control.put_user("ann", NewPassword::Clear("secret"), "").await.unwrap());
+    world.control.set_permissions("ann", "/", PermissionSpec::all()).await.unwrap();
     let limits = UserLimits { max_connections: Some(1), max_channels: Some(2) };
     world.control.limit_user("ann", limits).await.unwrap();
-    assert!(!world.control.put_user("ann", "secret", "management").await.unwrap());
+    assert!(!world.control.put_user("ann", NewPassword::Clear("secret"), "management").await.unwrap());
     assert_eq!(world.control.user_limits("ann"), Some(limits), "a new password leaves them");
     let connection = world.try_connect("ann", "secret", "%2f").await.unwrap();
     let refused = reason(world.try_connect("ann", "secret", "%2f").await);
@@ -152,6 +155,7 @@ async fn a_channel_that_was_not_opened_does_not_count() {
 async fn deleting_a_vhost_closes_its_connections() {
     let world = World::new().await;
     world.control.create_vhost("v").await.unwrap();
+    world.control.set_permissions("guest", "v", PermissionSpec::all()).await.unwrap();
     let (inside, outside) = (world.try_connect("guest", "guest", "v").await.unwrap(), world.connect().await);
     world.control.delete_vhost("v").await.unwrap();
     let text = closed(&inside).await;
@@ -166,7 +170,8 @@ async fn deleting_a_vhost_closes_its_connections() {
 #[tokio::test(flavor = "multi_thread")]
 async fn deleting_a_user_closes_its_connections() {
     let world = World::new().await;
-    world.control.put_user("ann", "secret", "").await.unwrap();
+    world.control.put_user("ann", NewPassword::Clear("secret"), "").await.unwrap();
+    world.control.set_permissions("ann", "/", PermissionSpec::all()).await.unwrap();
     let (hers, others) = (world.try_connect("ann", "secret", "%2f").await.unwrap(), world.connect().await);
     world.control.delete_user("ann").await.unwrap();
     let text = closed(&hers).await;

@@ -4,6 +4,7 @@ use amq_protocol::types::FieldTable;
 
 use crate::broker::ids::{ConnectionId, Home, NodeId, QueueId};
 use crate::broker::policy::{PolicyScope, PolicySpec};
+use crate::broker::rights::{PermissionSpec, TopicPermissionSpec};
 
 use super::settings::{UserLimits, VhostLimits};
 
@@ -16,7 +17,7 @@ pub enum Command {
     CreateVhost { name: String },
     /// Removes a vhost with all that is in it.
     DeleteVhost { name: String },
-    /// Makes a user or replaces it.
+    /// Makes a user, or gives one another password and other tags.
     PutUser { name: String, password_hash: String, tags: String },
     /// Removes a user.
     DeleteUser { name: String },
@@ -28,6 +29,16 @@ pub enum Command {
     LimitUser { name: String, limits: UserLimits },
     /// Gives a global parameter a value, which is JSON; without one it goes.
     PutParameter { name: String, value: Option<String> },
+    /// Says what a user may do in a vhost.
+    SetPermissions { user: String, vhost: String, spec: PermissionSpec },
+    /// Takes away what a user may do in a vhost.
+    ClearPermissions { user: String, vhost: String },
+    /// Says which keys of a topic exchange a user may use, which may be missing.
+    SetTopicPermissions { user: String, vhost: String, exchange: String, spec: TopicPermissionSpec },
+    /// Lets a user use all keys of a topic exchange, or of all.
+    ClearTopicPermissions { user: String, vhost: String, exchange: Option<String> },
+    /// Keeps what users may do that were made when there were no permissions.
+    SettleUsers,
     /// Makes a policy or replaces it; it holds at once.
     SetPolicy { vhost: String, scope: PolicyScope, name: String, spec: PolicySpec },
     /// Takes a policy away.

@@ -7,7 +7,8 @@ use crate::protocol::wire::{put_u8, put_u16, put_u32, put_u64};
 
 use super::codec::{RowError, RowReader, put_table, put_text};
 use super::row::{
-    put_destination, put_home, put_scope, put_spec, read_destination, read_home, read_scope, read_spec,
+    put_destination, put_home, put_permissions, put_scope, put_spec, put_topic_permissions, read_destination,
+    read_home, read_permissions, read_scope, read_spec, read_topic_permissions,
 };
 use super::settings::{UserLimits, VhostLimits};
 use super::{Command, Destination};
@@ -37,6 +38,11 @@ const NODE_GONE: u8 = 19;
 const FORGET_NODE: u8 = 20;
 const MOVE_QUEUE: u8 = 21;
 const PUT_PARAMETER: u8 = 27;
+const SET_PERMISSIONS: u8 = 22;
+const CLEAR_PERMISSIONS: u8 = 23;
+const SET_TOPIC_PERMISSIONS: u8 = 24;
+const CLEAR_TOPIC_PERMISSIONS: u8 = 25;
+const SETTLE_USERS: u8 = 26;
 
 impl Command {
     /// The command as bytes.
@@ -89,6 +95,28 @@ impl Command {
                 put_u8(out, u8::from(value.is_some()));
                 value.iter().for_each(|json| put_text(out, json));
             }
+            Self::SetPermissions { user, vhost, spec } => {
+                put_named(out, SET_PERMISSIONS, user);
+                put_text(out, vhost);
+                put_permissions(out, spec);
+            }
+            Self::ClearPermissions { user, vhost } => {
+                put_named(out, CLEAR_PERMISSIONS, user);
+                put_text(out, vhost);
+            }
+            Self::SetTopicPermissions { user, vhost, exchange, spec } => {
+                put_named(out, SET_TOPIC_PERMISSIONS, user);
+                put_text(out, vhost);
+                put_text(out, exchange);
+                put_topic_permissions(out, spec);
+            }
+            Self::ClearTopicPermissions { user, vhost, exchange } => {
+                put_named(out, CLEAR_TOPIC_PERMISSIONS, user);
+                put_text(out, vhost);
+                put_u8(out, u8::from(exchange.is_some()));
+                exchange.iter().for_each(|exchange| put_text(out, exchange));
+            }
+            Self::SettleUsers => put_u8(out, SETTLE_USERS),
             Self::SetPolicy { vhost, scope, name, spec } => {
                 put_named(out, SET_POLICY, vhost);
                 put_scope(out, *scope);
@@ -196,6 +224,21 @@ fn read(from: &mut RowReader<'_>) -> Result<Command, RowError> {
             name: from.text()?,
             value: if read_bool(from)? { Some(from.text()?) } else { None },
         },
+        SET_PERMISSIONS => {
+            let (user, vhost) = (from.text()?, from.text()?);
+            Command::SetPermissions { user, vhost, spec: read_permissions(from)? }
+        }
+        CLEAR_PERMISSIONS => Command::ClearPermissions { user: from.text()?, vhost: from.text()? },
+        SET_TOPIC_PERMISSIONS => {
+            let (user, vhost, exchange) = (from.text()?, from.text()?, from.text()?);
+            Command::SetTopicPermissions { user, vhost, exchange, spec: read_topic_permissions(from)? }
+        }
+        CLEAR_TOPIC_PERMISSIONS => {
+            let (user, vhost) = (from.text()?, from.text()?);
+            let exchange = if read_bool(from)? { Some(from.text()?) } else { None };
+            Command::ClearTopicPermissions { user, vhost, exchange }
+        }
+        SETTLE_USERS => Command::SettleUsers,
         SET_POLICY => Command::SetPolicy {
             vhost: from.text()?,
             scope: read_scope(from.u8()?)?,

@@ -29,6 +29,7 @@ impl Topology {
         for user in self.users.values() {
             rows.push(user.row());
             rows.extend(user.limits_row());
+            rows.extend(user.rights_rows());
         }
         let parameter =
             |(name, value): (&str, &str)| Row::Parameter { name: name.to_owned(), value: value.to_owned() };

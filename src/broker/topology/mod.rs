@@ -5,6 +5,7 @@
 //! - `companions`: the queues behind exchanges that remember
 //! - `vhost`, `users`, `exchanges`, `queues`, `bindings`: one kind of object each, with its rules and refusals
 //! - `parameters`: what is only kept, for people and tools
+//! - `rights`: what users may do, by vhost
 //! - `settings`, `policies`: what vhosts and users are set to, and what holds for queues and exchanges by their names
 //! - `homes`: queues whose node is gone, or that move to another
 //! - `route`: from exchange, keys and headers to queues
@@ -26,6 +27,7 @@ mod policies;
 mod queues;
 mod refusals;
 mod restore;
+mod rights;
 mod route;
 mod row;
 mod settings;
@@ -104,6 +106,15 @@ impl Topology {
             Command::LimitVhost { name, limits } => self.limit_vhost(&name, limits),
             Command::LimitUser { name, limits } => self.limit_user(&name, limits),
             Command::PutParameter { name, value } => self.put_parameter(name, value),
+            Command::SetPermissions { user, vhost, spec } => self.set_permissions(&user, &vhost, spec),
+            Command::ClearPermissions { user, vhost } => self.clear_permissions(&user, &vhost),
+            Command::SetTopicPermissions { user, vhost, exchange, spec } => {
+                self.set_topic_permissions(&user, &vhost, exchange, spec)
+            }
+            Command::ClearTopicPermissions { user, vhost, exchange } => {
+                self.clear_topic_permissions(&user, &vhost, exchange.as_deref())
+            }
+            Command::SettleUsers => Ok(self.settle_users()),
             Command::SetPolicy { vhost, scope, name, spec } => self.set_policy(&vhost, scope, &name, spec),
             Command::ClearPolicy { vhost, scope, name } => self.clear_policy(&vhost, scope, &name),
             Command::DeclareExchange {

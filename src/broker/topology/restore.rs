@@ -14,7 +14,6 @@ use crate::protocol::table;
 use super::bindings::Binding;
 use super::exchanges::ExchangeEntry;
 use super::queues::{Asked, is_replicated};
-use super::settings::UserLimits;
 use super::vhost::Vhost;
 use super::{Destination, QueueEntry, Row, Topology, User, refusals};
 
@@ -52,16 +51,26 @@ impl Topology {
         for vhost in topology.vhosts() {
             topology.apply_policies(&vhost);
         }
+        topology.give_unsettled_everything();
         Ok(topology)
     }
 
     fn restore_row(&mut self, row: Row) -> Result<(), RestoreError> {
         match row {
             Row::Counter { next_queue } => self.queues.resume_at(next_queue),
-            Row::User { name, password_hash, tags } => {
-                let limits = UserLimits::default();
-                let user = User { name: name.into(), password_hash, tags, limits };
+            Row::User { name, password_hash, tags, is_settled } => {
+                let user = User { is_settled, ..User::new(&name, password_hash, tags) };
                 self.users.insert(Arc::clone(&user.name), user);
+            }
+            Row::Permission { user, vhost, spec } => {
+                let what = format!("the permissions of user '{user}' in vhost '{vhost}'");
+                let restored = self.set_permissions(&user, &vhost, spec);
+                restored.map_err(|refusal| RestoreError::new(what, refusal))?;
+            }
+            Row::TopicPermission { user, vhost, exchange, spec } => {
+                let what = format!("the topic permissions of user '{user}' in vhost '{vhost}'");
+                let restored = self.set_topic_permissions(&user, &vhost, exchange, spec);
+                restored.map_err(|refusal| RestoreError::new(what, refusal))?;
             }
             Row::Vhost { name } => {
                 let vhost = Vhost::new(&name);

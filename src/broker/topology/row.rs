@@ -6,6 +6,7 @@ use amq_protocol::types::FieldTable;
 use crate::broker::exchange::ExchangeKind;
 use crate::broker::ids::{ConnectionId, Home, QueueId};
 use crate::broker::policy::{PolicyScope, PolicySpec};
+use crate::broker::rights::{PermissionSpec, TopicPermissionSpec};
 use crate::protocol::wire::{put_u8, put_u16, put_u64};
 
 use super::Destination;
@@ -15,6 +16,7 @@ use super::settings::{UserLimits, VhostSettings};
 /// The version of a row's value: its first byte.
 const VERSION: u8 = 1;
 /// Rows of a cluster: they say where queues are, and may be of what no restart of a node by itself survives.
+/// Rows of users: what they may do is in rows of its own.
 const SHARED: u8 = 2;
 
 const COUNTER: u8 = 1;
@@ -27,6 +29,8 @@ const POLICY: u8 = 7;
 const VHOST_SETTINGS: u8 = 8;
 const USER_LIMITS: u8 = 9;
 const PARAMETER: u8 = 12;
+const PERMISSION: u8 = 10;
+const TOPIC_PERMISSION: u8 = 11;
 const COMPANION: u8 = 20;
 const CLUSTER: u8 = 64;
 
@@ -50,8 +54,12 @@ const HOME_GROUP: u8 = 2;
 pub enum Row {
     /// Queue numbers below are used up.
     Counter { next_queue: u64 },
-    /// A user.
-    User { name: String, password_hash: String, tags: String },
+    /// A user. One that is not settled was made when there were no permissions, and may do everything.
+    User { name: String, password_hash: String, tags: String, is_settled: bool },
+    /// What a user may do in a vhost.
+    Permission { user: String, vhost: String, spec: PermissionSpec },
+    /// Which keys of a topic exchange a user may use.
+    TopicPermission { user: String, vhost: String, exchange: String, spec: TopicPermissionSpec },
     /// A vhost; its predeclared exchanges have no rows.
     Vhost { name: String },
     /// An exchange.
@@ -131,6 +139,15 @@ impl Row {
                 put_scope(&mut key, *scope);
                 put_text(&mut key, name);
             }
+            Self::Permission { user, vhost, .. } => {
+                put_text(&mut key, user);
+                put_text(&mut key, vhost);
+            }
+            Self::TopicPermission { user, vhost, exchange, .. } => {
+                put_text(&mut key, user);
+                put_text(&mut key, vhost);
+                put_text(&mut key, exchange);
+            }
             Self::VhostSettings { vhost: name, .. } | Self::UserLimits { user: name, .. } => {
                 put_text(&mut key, name);
             }
@@ -179,6 +196,8 @@ impl Row {
                 put_home(&mut value, *home, is_shared);
                 put_table(&mut value, arguments);
             }
+            Self::Permission { spec, .. } => put_permissions(&mut value, spec),
+            Self::TopicPermission { spec, .. } => put_topic_permissions(&mut value, spec),
             Self::Policy { spec, .. } => put_spec(&mut value, spec),
             Self::VhostSettings { settings, .. } => settings.put(&mut value),
             Self::UserLimits { limits, .. } => limits.put(&mut value),
@@ -210,8 +229,10 @@ impl Row {
             }
             Self::Queue { durable, exclusive, home, .. } => !durable || exclusive.is_some() || home.is_some(),
             Self::Companion { home, .. } => home.is_some(),
+            Self::User { is_settled, .. } => *is_settled,
             Self::Counter { .. }
-            | Self::User { .. }
+            | Self::Permission { .. }
+            | Self::TopicPermission { .. }
             | Self::Vhost { .. }
             | Self::Binding { .. }
             | Self::Policy { .. }
@@ -231,9 +252,23 @@ impl Row {
                 let id = QueueId(value.u64()?);
                 Ok(Self::Companion { vhost, exchange, id, home: read_home(value, is_shared)? })
             }
+            USER => Ok(Self::User {
+                name: key.text()?,
+                password_hash: value.text()?,
+                tags: value.text()?,
+                is_settled: is_shared,
+            }),
             _ if is_shared => Err(RowError::Version { found: SHARED, expected: VERSION }),
             COUNTER => Ok(Self::Counter { next_queue: value.u64()? }),
-            USER => Ok(Self::User { name: key.text()?, password_hash: value.text()?, tags: value.text()? }),
+            PERMISSION => {
+                Ok(Self::Permission { user: key.text()?, vhost: key.text()?, spec: read_permissions(value)? })
+            }
+            TOPIC_PERMISSION => Ok(Self::TopicPermission {
+                user: key.text()?,
+                vhost: key.text()?,
+                exchange: key.text()?,
+                spec: read_topic_permissions(value)?,
+            }),
             VHOST => Ok(Self::Vhost { name: key.text()? }),
             BINDING => Ok(Self::Binding {
                 vhost: key.text()?,
@@ -274,6 +309,8 @@ impl Row {
             Self::Binding { .. } => BINDING,
             Self::Companion { .. } => COMPANION,
             Self::Policy { .. } => POLICY,
+            Self::Permission { .. } => PERMISSION,
+            Self::TopicPermission { .. } => TOPIC_PERMISSION,
             Self::VhostSettings { .. } => VHOST_SETTINGS,
             Self::UserLimits { .. } => USER_LIMITS,
             Self::Parameter { .. } => PARAMETER,
@@ -339,6 +376,22 @@ pub(super) fn read_scope(code: u8) -> Result<PolicyScope, RowError> {
         2 => Ok(PolicyScope::Operator),
         other => Err(RowError::UnknownKind(other)),
     }
+}
+
+pub(super) fn put_permissions(out: &mut Vec<u8>, spec: &PermissionSpec) {
+    [&spec.configure, &spec.write, &spec.read].into_iter().for_each(|pattern| put_text(out, pattern));
+}
+
+pub(super) fn read_permissions(value: &mut RowReader<'_>) -> Result<PermissionSpec, RowError> {
+    Ok(PermissionSpec { configure: value.text()?, write: value.text()?, read: value.text()? })
+}
+
+pub(super) fn put_topic_permissions(out: &mut Vec<u8>, spec: &TopicPermissionSpec) {
+    [&spec.write, &spec.read].into_iter().for_each(|pattern| put_text(out, pattern));
+}
+
+pub(super) fn read_topic_permissions(value: &mut RowReader<'_>) -> Result<TopicPermissionSpec, RowError> {
+    Ok(TopicPermissionSpec { write: value.text()?, read: value.text()? })
 }
 
 pub(super) fn put_spec(out: &mut Vec<u8>, spec: &PolicySpec) {

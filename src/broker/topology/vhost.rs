@@ -97,6 +97,7 @@ impl Topology {
             changes.extend(rows.map(|row| Change::delete(&row)));
         }
         changes.extend(vhost.policies.rows(name).map(|row| Change::delete(&row)));
+        changes.extend(self.remove_rights(name));
         changes.extend(vhost.settings_row().map(|row| Change::delete(&row)));
         changes.push(Change::delete(&vhost.row()));
         self.version += 1;

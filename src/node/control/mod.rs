@@ -4,7 +4,6 @@
 
 mod cluster;
 mod declarations;
-mod login;
 mod messages;
 mod names;
 mod parameters;
@@ -18,10 +17,10 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use declarations::{BindingSpec, Exchange, ExchangeSpec, QueueSpec};
-pub use login::{Identity, LoginRefused};
 pub use messages::{AckMode, GotMessage, MessageProperties, Publication};
 pub use policies::EffectivePolicy;
 pub use statistics::{ConnectionInfo, ConsumerInfo, Of, Overview, QueueDetail, QueueInfo, QueueState};
+pub use users::{NewPassword, PermissionInfo, TopicPermissionInfo, UserInfo};
 
 use super::links::ShardInput;
 use super::shared::Shared;

@@ -24,12 +24,13 @@ use tokio::sync::oneshot;
 use super::auth;
 use super::clock::Clock;
 use super::control::Control;
-use super::links::ShardInput;
+use super::links::{Applied, ShardInput};
 use super::recover::Recovered;
 use super::shared::{META_SHARD, Shared};
 use super::tasks::cold::ColdThreads;
 use super::tasks::listener;
 use crate::broker::ids::Placement;
+use crate::broker::rights::PermissionSpec;
 use crate::broker::topology::Command;
 use crate::config::Config;
 use crate::storage::{DirectoryLock, LogHandle};
@@ -41,6 +42,8 @@ use peering::Peering;
 
 /// How long clients have for their goodbye when the node stops.
 const GOODBYE: Duration = Duration::from_secs(5);
+/// How long a node waits for what users may do to be kept.
+const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 /// How long a node waits for a majority of its cluster before it takes clients without one.
 const INFORMED_MAX_MS: u64 = 5_000;
 
@@ -111,8 +114,10 @@ impl Node {
         node.start_cluster(groups, meta_index)?;
         if begins {
             node.first_declarations().await?;
+            node.settle_users().await?;
         } else {
             node.wait_for_declarations().await;
+            node.settle_users().await?;
         }
         for (listener, _) in listeners {
             node.listen(listener);
@@ -126,14 +131,30 @@ impl Node {
             return Ok(());
         }
         let security = &self.shared.config.security;
+        let vhost = || "/".to_owned();
         let password_hash = auth::hash(&security.default_password).map_err(StartError::System)?;
         let user = Command::PutUser {
             name: security.default_user.clone(),
             password_hash,
             tags: "administrator".to_owned(),
         };
-        for command in [Command::CreateVhost { name: "/".to_owned() }, user] {
+        let user_name = security.default_user.clone();
+        let may = Command::SetPermissions { user: user_name, vhost: vhost(), spec: PermissionSpec::all() };
+        for command in [Command::CreateVhost { name: vhost() }, user, may] {
             self.shared.apply(command).await.map_err(|refusal| StartError::System(refusal.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Users of a version without permissions keep what they may do.
+    async fn settle_users(&self) -> Result<(), StartError> {
+        if self.shared.topology().has_unsettled_users() {
+            tracing::info!("users get permissions for everything, since they were made when there were none");
+            // Without a majority it waits; what users may do does not.
+            let settled = tokio::time::timeout(SETTLED_WITHIN, self.shared.apply(Command::SettleUsers)).await;
+            settled
+                .unwrap_or_else(|_| Ok(Applied::default()))
+                .map_err(|refusal| StartError::System(refusal.to_string()))?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use crate::broker::ids::{Home, QueueId};
 
-use super::rows::{any_destination, any_table};
+use super::rows::{any_destination, any_permissions, any_table, any_topic_permissions};
 use super::*;
 
 fn text() -> impl Strategy<Value = String> {
@@ -44,6 +44,18 @@ fn any_of_settings() -> impl Strategy<Value = Command> {
                 default_queue_type
             }
         ),
+        (text(), text(), any_permissions()).prop_map(|(user, vhost, spec)| Command::SetPermissions {
+            user,
+            vhost,
+            spec
+        }),
+        (text(), text()).prop_map(|(user, vhost)| Command::ClearPermissions { user, vhost }),
+        (text(), text(), text(), any_topic_permissions()).prop_map(|(user, vhost, exchange, spec)| {
+            Command::SetTopicPermissions { user, vhost, exchange, spec }
+        }),
+        (text(), text(), prop::option::of(text()))
+            .prop_map(|(user, vhost, exchange)| { Command::ClearTopicPermissions { user, vhost, exchange } }),
+        Just(Command::SettleUsers),
         (text(), any_limits()).prop_map(|(name, [max_connections, max_queues])| Command::LimitVhost {
             name,
             limits: VhostLimits { max_connections, max_queues }

@@ -9,6 +9,7 @@ mod homes;
 mod parameters;
 mod picking;
 mod policies;
+mod rights;
 mod routing;
 mod rows;
 mod scale;

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use crate::broker::exchange::ExchangeKind;
 use crate::broker::ids::{Home, QueueId};
+use crate::broker::rights::{PermissionSpec, TopicPermissionSpec};
 
 use super::*;
 
@@ -161,14 +162,37 @@ fn any_home() -> impl Strategy<Value = Option<Home>> {
     ]
 }
 
+/// Patterns, and what is none.
+fn any_pattern() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["", ".*", "^a", "b|c", "{username}", "("]).prop_map(str::to_owned)
+}
+
+pub(super) fn any_permissions() -> impl Strategy<Value = PermissionSpec> {
+    (any_pattern(), any_pattern(), any_pattern()).prop_map(|(configure, write, read)| PermissionSpec {
+        configure,
+        write,
+        read,
+    })
+}
+
+pub(super) fn any_topic_permissions() -> impl Strategy<Value = TopicPermissionSpec> {
+    (any_pattern(), any_pattern()).prop_map(|(write, read)| TopicPermissionSpec { write, read })
+}
+
 fn any_row() -> impl Strategy<Value = Row> {
     let text = || ".{0,8}";
     prop_oneof![
         any::<u64>().prop_map(|next_queue| Row::Counter { next_queue }),
-        (text(), text(), text()).prop_map(|(name, password_hash, tags)| Row::User {
-            name,
-            password_hash,
-            tags
+        (text(), text(), text(), any::<bool>()).prop_map(|(name, password_hash, tags, is_settled)| {
+            Row::User { name, password_hash, tags, is_settled }
+        }),
+        (text(), text(), any_permissions()).prop_map(|(user, vhost, spec)| Row::Permission {
+            user,
+            vhost,
+            spec
+        }),
+        (text(), text(), text(), any_topic_permissions()).prop_map(|(user, vhost, exchange, spec)| {
+            Row::TopicPermission { user, vhost, exchange, spec }
         }),
         text().prop_map(|name| Row::Vhost { name }),
         (text(), text(), any_kind(), any::<(bool, bool, bool, Option<u64>)>(), any_home(), any_table())
@@ -207,6 +231,15 @@ fn any_command() -> impl Strategy<Value = Command> {
         1 => Just(Command::DeleteVhost { name: "v".to_owned() }),
         1 => any_name().prop_map(user),
         1 => any_name().prop_map(|name| Command::DeleteUser { name }),
+        1 => (any_name(), vhost(), any_permissions())
+            .prop_map(|(user, vhost, spec)| Command::SetPermissions { user, vhost, spec }),
+        1 => (any_name(), vhost()).prop_map(|(user, vhost)| Command::ClearPermissions { user, vhost }),
+        1 => (any_name(), vhost(), any_name(), any_topic_permissions()).prop_map(|(user, vhost, exchange, spec)| {
+            Command::SetTopicPermissions { user, vhost, exchange, spec }
+        }),
+        1 => (any_name(), vhost(), prop::option::of(any_name())).prop_map(|(user, vhost, exchange)| {
+            Command::ClearTopicPermissions { user, vhost, exchange }
+        }),
         8 => (vhost(), any_name(), any_kind(), any::<(bool, bool, bool)>(), any_table()).prop_map(
             |(vhost, name, kind, (durable, auto_delete, internal), arguments)| Command::DeclareExchange {
                 vhost, name, kind: kind.name().to_owned(), passive: false, durable, auto_delete, internal, arguments,

@@ -16,6 +16,7 @@ use crate::broker::delivery_count;
 use crate::broker::ids::{Home, Target};
 use crate::broker::queue::{Command, ConsumerId, ConsumerSpec, GETTER, GetReply};
 use crate::broker::topology::QueueEntry;
+use crate::node::auth::ObjectKind;
 use crate::node::links::{NotConsuming, ShardInput};
 use crate::node::replies::REPLY_TO;
 use crate::protocol::error::Refusal;
@@ -82,6 +83,7 @@ impl Session {
         if name == REPLY_TO {
             return self.consume_replies(number, tag, &consume);
         }
+        self.check_read(ObjectKind::Queue, &name)?;
         let entry = self.find_queue(name)?;
         let timeout_ms = consumer_timeout(&consume.arguments, &entry)?;
         let spec = self.consumer_spec(number, &consume, &entry)?;
@@ -164,6 +166,7 @@ impl Session {
 
     async fn get(&mut self, number: u16, get: &basic::Get) -> Result<(), Refusal> {
         let name = self.queue_name(number, get.queue.as_str())?;
+        self.check_read(ObjectKind::Queue, &name)?;
         let entry = self.find_queue(name)?;
         check_getting(&entry)?;
         let target = entry.target();
@@ -217,6 +220,7 @@ impl Session {
 
     pub(super) async fn purge(&mut self, number: u16, purge: &queue::Purge) -> Result<(), Refusal> {
         let name = self.queue_name(number, purge.queue.as_str())?;
+        self.check_read(ObjectKind::Queue, &name)?;
         let entry = self.find_queue(name)?;
         let purged = self.shared.ask(entry.target(), |reply| ShardInput::Purge(entry.id, reply)).await;
         let purged = purged.ok_or_else(|| self.shared.unanswered(&entry))?.ok_or_else(|| no_queue(&entry))?;

@@ -4,8 +4,10 @@ use amq_protocol::protocol::{AMQPClass, confirm, exchange, queue};
 
 use super::publish::precondition;
 use super::replies::is_reply_name;
+use super::rights::stripped;
 use super::session::Session;
 use crate::broker::topology::{Command, Destination};
+use crate::node::auth::ObjectKind;
 use crate::node::links::{Applied, DeleteIf, DeleteQueue, MetaInput, ShardInput};
 use crate::node::names;
 use crate::node::replies::REPLY_TO;
@@ -49,6 +51,7 @@ impl Session {
             |destination: &amq_protocol::types::ShortString| Destination::Exchange(destination.to_string());
         let (command, nowait, ok) = match method {
             Exchange::Declare(declare) => {
+                self.may_declare_exchange(&declare)?;
                 let command = Command::DeclareExchange {
                     vhost,
                     name: declare.exchange.to_string(),
@@ -63,6 +66,7 @@ impl Session {
             }
             Exchange::Delete(delete) => {
                 let name = delete.exchange.to_string();
+                self.may_delete_exchange(&name)?;
                 let command = Command::DeleteExchange { vhost, name, if_unused: delete.if_unused };
                 (command, delete.nowait, Exchange::DeleteOk(exchange::DeleteOk {}))
             }
@@ -75,6 +79,7 @@ impl Session {
                     arguments: asked.arguments,
                     owner,
                 };
+                self.may_carry_out(&command)?;
                 (command, asked.nowait, Exchange::BindOk(exchange::BindOk {}))
             }
             Exchange::Unbind(asked) => {
@@ -86,6 +91,7 @@ impl Session {
                     arguments: asked.arguments,
                     owner,
                 };
+                self.may_carry_out(&command)?;
                 (command, asked.nowait, Exchange::UnbindOk(exchange::UnbindOk {}))
             }
             Exchange::DeclareOk(_) | Exchange::DeleteOk(_) | Exchange::BindOk(_) | Exchange::UnbindOk(_) => {
@@ -104,6 +110,7 @@ impl Session {
             Queue::Bind(bind) => {
                 let nowait = bind.nowait;
                 let command = self.bind_command(number, bind)?;
+                self.may_carry_out(&command)?;
                 self.change(command).await?;
                 self.reply(number, nowait, AMQPClass::Queue(Queue::BindOk(queue::BindOk {})));
                 Ok(())
@@ -117,6 +124,7 @@ impl Session {
                     arguments: unbind.arguments,
                     owner: self.link.id,
                 };
+                self.may_carry_out(&command)?;
                 self.change(command).await?;
                 self.reply(number, false, AMQPClass::Queue(Queue::UnbindOk(queue::UnbindOk {})));
                 Ok(())
@@ -152,6 +160,7 @@ impl Session {
         }
         let generated = declare.queue.as_str().is_empty() && !declare.passive;
         let name = if generated { generate("amq.gen-")? } else { declare.queue.to_string() };
+        self.may_declare_queue(&name, generated, &declare)?;
         for _ in 0..TRIES {
             let command = Command::DeclareQueue {
                 vhost: self.vhost.clone(),
@@ -186,6 +195,7 @@ impl Session {
 
     async fn delete_queue(&mut self, number: u16, delete: &queue::Delete) -> Result<(), Refusal> {
         let name = self.queue_name(number, delete.queue.as_str())?;
+        self.check_configure(ObjectKind::Queue, &stripped(&name))?;
         let condition = DeleteIf { unused: delete.if_unused, empty: delete.if_empty, ..DeleteIf::default() };
         let request = DeleteQueue { vhost: self.vhost.clone(), name, owner: self.link.id, condition };
         let (reply, answer) = tokio::sync::oneshot::channel();

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::rights::Rights;
 use super::session::Session;
 use crate::broker::channel::Channel;
 use crate::broker::channel::confirm::Ledger;
+use crate::node::auth::Identity;
 use crate::node::shared::{Shared, stopping};
 use crate::protocol::error::Refusal;
 use crate::protocol::inbound::Publish;
@@ -47,6 +49,7 @@ pub(crate) async fn publish(
     let mut session = Session::new(Arc::clone(shared), peer);
     vhost.clone_into(&mut session.vhost);
     user.clone_into(&mut session.user);
+    session.rights = Rights::of(Identity::named(user));
     let published = publish_by(&mut session, message).await;
     // It has no consumers, no deliveries and no exclusive queues: nothing but its link is to be given back.
     session.released = true;

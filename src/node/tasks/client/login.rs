@@ -2,8 +2,10 @@
 
 use amq_protocol::protocol::{AMQPClass, channel};
 
+use super::rights::Rights;
 use super::session::Session;
 use crate::broker::topology::{UserLimits, VhostLimits};
+use crate::node::auth::{self, Access, LoginProtocol, not_entered};
 use crate::node::presence::user_is_deleted;
 use crate::protocol::error::Refusal;
 use crate::protocol::inbound::Input;
@@ -11,31 +13,18 @@ use crate::protocol::reply_code::ReplyCode;
 
 impl Session {
     pub(super) async fn login(&mut self, mechanism: &'static str, user: String, password: Vec<u8>) {
-        match self.check_login(&user, password).await {
-            Ok(()) => {
-                self.user = user;
+        let source = self.peer.ip();
+        match auth::authenticate(&self.shared, LoginProtocol::Amqp, &user, &password, source).await {
+            Ok(identity) => {
+                self.user = identity.name.to_string();
+                self.rights = Rights::of(identity);
                 self.connection.login_ok(&mut self.out, self.now_ms);
             }
             Err(reason) => {
-                tracing::warn!(peer = %self.peer, user, mechanism, reason, "login refused");
+                tracing::warn!(peer = %self.peer, user, mechanism, %reason, "login refused");
                 self.connection.login_refused(mechanism, &mut self.out, self.now_ms);
             }
         }
-    }
-
-    async fn check_login(&self, user: &str, password: Vec<u8>) -> Result<(), &'static str> {
-        let loopback_only = self.shared.config.security.loopback_users.iter().any(|name| name == user);
-        if loopback_only && !self.peer.ip().to_canonical().is_loopback() {
-            return Err("this user may only connect from this machine (security.loopback_users)");
-        }
-        let hash = self.shared.topology().user(user).map(|user| user.password_hash.clone());
-        let hash = hash.ok_or("no such user")?;
-        if self.shared.passwords.is_known(user, &hash, &password) {
-            return Ok(());
-        }
-        let (shared, user) = (self.shared.clone(), user.to_owned());
-        let check = tokio::task::spawn_blocking(move || shared.passwords.verify(&user, &hash, &password));
-        if check.await.unwrap_or(false) { Ok(()) } else { Err("wrong password") }
     }
 
     pub(super) fn open(&mut self, vhost: String) {
@@ -66,6 +55,9 @@ impl Session {
         let missing = || Refusal::connection(ReplyCode::NotAllowed, format!("vhost {vhost} not found"));
         let settings = topology.vhost_settings(vhost).ok_or_else(missing)?;
         let user = topology.user(&self.user).ok_or_else(|| user_is_deleted(&self.user))?;
+        if !Access::of(&self.rights.identity, vhost, &topology).may_enter() {
+            return Err(not_entered(vhost, &self.user));
+        }
         Ok((settings.limits, user.limits))
     }
 

@@ -2,6 +2,7 @@
 //!
 //! - `session`: what a connection is made of, and how an input finds its handler
 //! - `login`: who may come in
+//! - `rights`: what the user may do
 //! - `publish`, `repeat`, `settle`: the hot ways in
 //! - `offer`: publishes to exchanges that look for duplicates
 //! - `large`: publishes that are not copied
@@ -29,6 +30,7 @@ mod publish;
 mod release;
 mod repeat;
 mod replies;
+mod rights;
 mod room;
 mod session;
 mod settle;

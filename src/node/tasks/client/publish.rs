@@ -13,6 +13,7 @@ use crate::broker::channel::routes::{Place, Route, RouteCache};
 use crate::broker::delay;
 use crate::broker::ids::Target;
 use crate::broker::topology::{self, Gate, RouteError, RouteQuery};
+use crate::node::auth::ObjectKind;
 use crate::node::links::{ClientLink, ShardInput, Waiter};
 use crate::node::replies::Requester;
 use crate::node::shared::Shared;
@@ -24,6 +25,9 @@ use crate::protocol::table;
 
 /// Open batches are handed over when they hold this much, even within one read.
 pub(super) const OPEN_BYTES_MAX: usize = 256 * 1024;
+
+/// Users with this tag may publish in the name of others.
+const IMPERSONATOR: &str = "impersonator";
 
 /// Where a publish goes.
 pub(super) enum Routed {
@@ -93,10 +97,14 @@ impl Session {
             return Err(Refusal::connection(ReplyCode::NotImplemented, "immediate=true"));
         }
         let properties = Properties::parse(publish.header).map_err(|error| error.refusal())?;
-        self.check_user_id(&properties)?;
-        let due_ms = due_ms(&properties, self.now_ms)?;
-        let more = properties.headers.map(more_keys).transpose()?.unwrap_or_default();
+        let more = properties.headers.map(more_keys).transpose();
+        let (more, refusal) = more.map_or_else(|refusal| (None, Some(refusal)), |more| (more, None));
+        let more = more.unwrap_or_default();
         let route = self.route(publish, &properties, &more)?;
+        // Whoever may not publish, or publishes to nowhere, hears of that first.
+        refusal.map_or(Ok(()), Err)?;
+        let due_ms = due_ms(&properties, self.now_ms)?;
+        self.check_user_id(&properties)?;
         let reply_name = self.reply_name(publish.channel, properties.reply_to)?;
         let changed = change_header(publish.header, &properties, more.has_bcc, reply_name.as_deref())?;
         let message = Message {
@@ -130,11 +138,13 @@ impl Session {
 
     fn check_user_id(&self, properties: &Properties<'_>) -> Result<(), Refusal> {
         match properties.user_id {
-            Some(user) if user != self.user.as_bytes() => Err(precondition(format!(
-                "user_id property set to '{}' but authenticated user was '{}'",
-                String::from_utf8_lossy(user),
-                self.user
-            ))),
+            Some(user) if user != self.user.as_bytes() && !self.rights.identity.has_tag(IMPERSONATOR) => {
+                Err(precondition(format!(
+                    "user_id property set to '{}' but authenticated user was '{}'",
+                    String::from_utf8_lossy(user),
+                    self.user
+                )))
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -169,6 +179,7 @@ impl Session {
     ) -> Result<(Once, bool), Refusal> {
         let mut keys = vec![text(publish.routing_key)];
         keys.extend(more.cc.iter().chain(&more.bcc));
+        self.check_write(ObjectKind::Exchange, text(publish.exchange))?;
         let query = RouteQuery {
             vhost: &self.vhost,
             exchange: text(publish.exchange),
@@ -180,6 +191,9 @@ impl Session {
         self.targets.clear();
         let routed = self.shared.topology().route(&query, &mut self.targets);
         let mut routed = routed.map_err(|error| self.not_routed(error, query.exchange))?;
+        for key in &keys {
+            self.rights.may_write_key(&self.shared, (&self.vhost, query.exchange), key)?;
+        }
         if publish.mandatory && self.targets.len() == routed.kept && !self.would_be_routed(&query, &routed) {
             routed.delays.clear();
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::block::Block;
 use super::large::Large;
 use super::repeat::Repeat;
+use super::rights::Rights;
 use super::room::Full;
 use super::tally::Tally;
 use super::transaction::OpenTransactions;
@@ -14,6 +15,7 @@ use crate::broker::channel::Channel;
 use crate::broker::channel::outgoing::Outgoing;
 use crate::broker::ids::Target;
 use crate::broker::queue::ConsumerId;
+use crate::node::auth::Identity;
 use crate::node::gathering::Charge;
 use crate::node::links::{ClientInput, ClientLink};
 use crate::node::mailbox::Mailbox;
@@ -73,6 +75,7 @@ pub(super) struct Session {
     pub(super) takes_replies: bool,
     pub(super) vhost: String,
     pub(super) user: String,
+    pub(super) rights: Rights,
     pub(super) heard: Vec<ClientInput>,
     pub(super) now_ms: u64,
     /// A frame size that inbound must be told.
@@ -134,6 +137,7 @@ impl Session {
             takes_replies: false,
             vhost: String::new(),
             user: String::new(),
+            rights: Rights::of(Identity::named("")),
             heard: Vec::new(),
             now_ms,
             tuned: None,

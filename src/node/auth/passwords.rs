@@ -2,12 +2,13 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::password_hash::PasswordHasher;
 use argon2::{Algorithm, Argon2, Params, Version};
 use dashmap::DashMap;
 
-/// Checks passwords against argon2 hashes, and remembers which were right.
+use super::hashes::StoredHash;
+
+/// Checks passwords against hashes, and remembers which were right.
 ///
 /// What is remembered is a keyed digest of hash and password, of no use outside this process.
 #[derive(Debug, Default)]
@@ -26,8 +27,7 @@ impl Passwords {
     /// Checks a password; takes milliseconds of CPU, so call it where blocking is allowed.
     #[must_use]
     pub(crate) fn verify(&self, user: &str, hash: &str, password: &[u8]) -> bool {
-        let right = PasswordHash::new(hash)
-            .is_ok_and(|parsed| Argon2::default().verify_password(password, &parsed).is_ok());
+        let right = StoredHash(hash).is_of(password);
         if right {
             self.right.insert(user.to_owned(), self.digest(hash, password));
         }

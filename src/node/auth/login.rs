@@ -1,0 +1,64 @@
+//! From a name and a password to an identity, for clients and for those who run the node alike.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Identity, LoginProtocol, LoginRefused};
+use crate::broker::topology::User;
+use crate::node::shared::Shared;
+
+/// Checks a name and a password that came from there. Whoever failed often waits first.
+///
+/// # Errors
+/// Why nobody is logged in; the reason is for the log, not for who asks.
+pub(crate) async fn authenticate(
+    shared: &Arc<Shared>,
+    protocol: LoginProtocol,
+    user: &str,
+    password: &[u8],
+    source: IpAddr,
+) -> Result<Identity, LoginRefused> {
+    let outcome = check(shared, protocol, user, password, source).await;
+    shared.attempts.note(protocol, source, user, outcome.is_ok(), shared.clock.now_ms());
+    outcome
+}
+
+async fn check(
+    shared: &Arc<Shared>,
+    protocol: LoginProtocol,
+    name: &str,
+    password: &[u8],
+    source: IpAddr,
+) -> Result<Identity, LoginRefused> {
+    let user = find(shared, name, source);
+    if let Ok(user) = &user
+        && shared.passwords.is_known(name, &user.password_hash, password)
+    {
+        return Ok(identity(user));
+    }
+    let wait_ms = shared.attempts.wait_ms(protocol, source, name, shared.clock.now_ms());
+    let wait_ms = wait_ms.ok_or_else(|| LoginRefused::new("too many attempts that failed"))?;
+    if wait_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+    }
+    let user = user?;
+    let (checker, password) = (Arc::clone(shared), password.to_vec());
+    let (name, hash) = (Arc::clone(&user.name), user.password_hash.clone());
+    let right = tokio::task::spawn_blocking(move || checker.passwords.verify(&name, &hash, &password)).await;
+    if right.unwrap_or(false) { Ok(identity(&user)) } else { Err(LoginRefused::new("wrong password")) }
+}
+
+/// A user who may come from there.
+pub(crate) fn find(shared: &Shared, name: &str, source: IpAddr) -> Result<User, LoginRefused> {
+    let is_restricted = shared.config.security.loopback_users.iter().any(|restricted| restricted == name);
+    if is_restricted && !source.to_canonical().is_loopback() {
+        let text = "this user may only connect from this machine (security.loopback_users)";
+        return Err(LoginRefused::new(text));
+    }
+    shared.topology().user(name).cloned().ok_or_else(|| LoginRefused::new("no such user"))
+}
+
+pub(crate) fn identity(user: &User) -> Identity {
+    Identity { name: Arc::clone(&user.name), tags: user.tag_list().map(str::to_owned).collect() }
+}
