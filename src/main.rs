@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use warren::config::{Config, HttpConfig, LogFormat};
 use warren::management;
-use warren::node::{Door, Doors, Node};
+use warren::node::{Door, Doors, Node, Tls};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -170,8 +170,9 @@ async fn serve(config: Config, salvage: bool) -> Result<(), String> {
     let no_signals = |error: std::io::Error| format!("cannot listen for signals: {error}");
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    let doors = Doors::open(&config).await.map_err(|error| error.to_string())?;
-    let node = Node::start(config.clone(), salvage).await.map_err(|error| error.to_string())?;
+    let tls = config.tls.as_ref().map(Tls::load).transpose()?;
+    let doors = Doors::open(&config, tls.as_ref()).await.map_err(|error| error.to_string())?;
+    let node = Node::start_with(config.clone(), salvage, tls).await.map_err(|error| error.to_string())?;
     say_addresses(&node, &doors);
     let management = management::start(node.control(), &config, doors.management);
     tracing::info!(data_dir = %data_dir.display(), "started");
@@ -196,8 +197,10 @@ fn say_addresses(node: &Node, doors: &Doors) {
     };
     http(&doors.metrics, "metrics");
     http(&doors.management, "management");
-    if let [first, further @ ..] = node.addresses() {
-        further.iter().for_each(|address| say_address(*address, "AMQP 0-9-1, further"));
+    if let [(first, _), further @ ..] = node.addresses() {
+        for (address, is_tls) in further {
+            say_address(*address, if *is_tls { "AMQP 0-9-1, TLS" } else { "AMQP 0-9-1, further" });
+        }
         say_address(*first, "AMQP 0-9-1");
     }
 }

@@ -85,6 +85,14 @@ pub struct HttpConfig {
     pub tls_bind: Option<SocketAddr>,
 }
 
+impl ProxyProtocol {
+    /// Whether somebody at this address forwards for others.
+    #[must_use]
+    pub fn is_trusted(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
+    }
+}
+
 impl IpNetwork {
     /// Whether an address is in this network.
     #[must_use]

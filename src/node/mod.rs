@@ -12,7 +12,7 @@
 //! - `gathering`: how many bytes of large messages may be gathered at once
 //! - `resource_alarm`, `machine`: what the machine is short of, and how that is measured
 //! - `cluster`: what makes several nodes one broker
-//! - `doors`: where HTTP comes in
+//! - `doors`: where HTTP comes in; `origin`: where a connection comes from; `tls`: what clients are shown
 //! - `clock`, `auth`, `names`: time, passwords, made-up names
 
 mod alarm;
@@ -27,6 +27,7 @@ mod machine;
 mod mailbox;
 mod names;
 mod offers;
+mod origin;
 mod presence;
 mod recover;
 mod replay;
@@ -40,6 +41,7 @@ mod start;
 pub mod statistics;
 mod surgery;
 mod tasks;
+mod tls;
 mod unanswered;
 
 pub use auth::{Identity, LoginAttempts, LoginProtocol, LoginRefused, ObjectKind};
@@ -54,3 +56,4 @@ pub use start::{Node, StartError};
 pub use surgery::filter::MessageFilter;
 pub use surgery::found::FoundMessage;
 pub use surgery::order::{Action, Destination, Findings, JobSpec, JobState, JobStatus, QueueName, Search};
+pub use tls::{PeerCertificate, Reload, Tls, TlsSession};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use std::time::Duration;
 
 use dashmap::DashMap;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::auth::{Attempts, Passwords};
 use super::clock::Clock;
@@ -57,6 +57,8 @@ pub(crate) struct Shared {
     /// Clients that hold replies back until the topology's changes are synced.
     meta_waiters: Mutex<Vec<(u64, Arc<ClientLink>)>>,
     meta_synced_told: Notify,
+    /// A connection needs one of these; as many as the configuration allows.
+    pub(crate) places: Arc<Semaphore>,
     /// Client tasks by connection.
     pub(crate) clients: DashMap<ConnectionId, Arc<ClientLink>>,
     /// Channels that wait for replies.
@@ -99,6 +101,7 @@ impl Shared {
         cluster: Option<Arc<Cluster>>,
     ) -> Self {
         let mailbox_bytes = config.limits.mailbox_bytes;
+        let places = Arc::new(Semaphore::new(config.listener.connections_max));
         let gathering_bytes = config.memory.gathering_bytes;
         Self {
             config,
@@ -112,6 +115,7 @@ impl Shared {
             meta_synced: AtomicU64::new(0),
             meta_waiters: Mutex::default(),
             meta_synced_told: Notify::new(),
+            places,
             clients: DashMap::new(),
             replies: Replies::default(),
             gathering: Gathering::new(gathering_bytes),

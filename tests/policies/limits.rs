@@ -130,7 +130,7 @@ async fn a_channel_that_was_not_opened_does_not_count() {
     let world = World::new().await;
     let limits = UserLimits { max_connections: None, max_channels: Some(1) };
     world.control.limit_user("guest", limits).await.unwrap();
-    let mut socket = TcpStream::connect(world.node.addresses()[0]).await.unwrap();
+    let mut socket = TcpStream::connect(world.node.addresses()[0].0).await.unwrap();
     socket.write_all(b"AMQP\0\0\x09\x01").await.unwrap();
     assert_eq!(receive(&mut socket).await, (10, 10));
     let login = b"\0\0\0\0\x05PLAIN\0\0\0\x0c\0guest\0guest\x05en_US";

@@ -55,7 +55,7 @@ impl World {
         password: &str,
         vhost: &str,
     ) -> lapin::Result<Connection> {
-        let uri = format!("amqp://{user}:{password}@{}/{vhost}", self.node.addresses()[0]);
+        let uri = format!("amqp://{user}:{password}@{}/{vhost}", self.node.addresses()[0].0);
         Connection::connect(&uri, ConnectionProperties::default()).await
     }
 

@@ -2,17 +2,15 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio_rustls::rustls::crypto::ring::default_provider;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, version};
+use tokio_rustls::rustls::{ClientConfig, ServerConfig, version};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::config::{PeerSecurity, TlsFiles};
+use crate::node::tls::files::{FileProblem, authorities, certificates, key};
 
 /// Stands for the secret where none is configured: on one machine only.
 const LOOPBACK_SECRET: &[u8] = b"warren";
@@ -73,39 +71,32 @@ impl Security {
 impl Tls {
     fn load(files: &TlsFiles) -> Result<Self, SecurityError> {
         let provider = Arc::new(default_provider());
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(&files.ca)? {
-            roots.add(certificate).map_err(|error| unfit(&files.ca, &error))?;
-        }
-        let roots = Arc::new(roots);
+        let roots = Arc::new(authorities(&files.ca)?);
         let chain = certificates(&files.certificate)?;
-        let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| unfit(&files.key, &error))?;
+        let key = key(&files.key)?;
+        let unfit = |file, error| FileProblem::new(file, &error);
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
             .build()
-            .map_err(|error| unfit(&files.ca, &error))?;
+            .map_err(|error| FileProblem::new(&files.ca, &error))?;
         let versions = [&version::TLS13];
         let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions)
             .and_then(|builder| {
                 builder.with_client_cert_verifier(verifier).with_single_cert(chain.clone(), key.clone_key())
             })
-            .map_err(|error| unfit(&files.certificate, &error))?;
+            .map_err(|error| unfit(&files.certificate, error))?;
         let client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions)
             .and_then(|builder| builder.with_root_certificates(roots).with_client_auth_cert(chain, key))
-            .map_err(|error| unfit(&files.certificate, &error))?;
+            .map_err(|error| unfit(&files.certificate, error))?;
         Ok(Self { acceptor: Arc::new(server).into(), connector: Arc::new(client).into() })
     }
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, SecurityError> {
-    let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let found = found.map_err(|error| unfit(file, &error))?;
-    if found.is_empty() { Err(unfit(file, &"it holds no certificate")) } else { Ok(found) }
-}
-
-fn unfit(file: &Path, problem: &dyn fmt::Display) -> SecurityError {
-    SecurityError(format!("{}: {problem}", file.display()))
+impl From<FileProblem> for SecurityError {
+    fn from(problem: FileProblem) -> Self {
+        Self(problem.to_string())
+    }
 }
 
 impl fmt::Debug for Security {

@@ -9,6 +9,7 @@ mod names;
 mod parameters;
 mod policies;
 pub(in crate::node) mod statistics;
+mod streams;
 mod users;
 mod vhosts;
 

@@ -28,7 +28,8 @@ use super::links::{Applied, ShardInput};
 use super::recover::Recovered;
 use super::shared::{META_SHARD, Shared};
 use super::tasks::cold::ColdThreads;
-use super::tasks::listener;
+use super::tasks::{certificates, listener};
+use super::tls::Tls;
 use crate::broker::ids::Placement;
 use crate::broker::rights::PermissionSpec;
 use crate::broker::topology::Command;
@@ -48,15 +49,16 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 const INFORMED_MAX_MS: u64 = 5_000;
 
 /// Takes the addresses before anything else, as a start that fails should fail soon.
-async fn bind(config: &Config) -> Result<Vec<(TcpListener, SocketAddr)>, StartError> {
+async fn bind(config: &Config) -> Result<Vec<(TcpListener, SocketAddr, bool)>, StartError> {
     let first = (config.listener.bind, "listener.bind or --bind");
     let further = config.listener.further_binds.iter().map(|bind| (*bind, "listener.further_binds"));
     let mut listeners = Vec::new();
-    for (bind, setting) in std::iter::once(first).chain(further) {
+    let tls = config.tls.as_ref().and_then(|tls| Some((tls.bind?, "tls.bind")));
+    for (bind, setting) in std::iter::once(first).chain(further).chain(tls) {
         let refused = |error| StartError::Listen(bind, setting, error);
         let listener = TcpListener::bind(bind).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        listeners.push((listener, address));
+        listeners.push((listener, address, setting == "tls.bind"));
     }
     Ok(listeners)
 }
@@ -64,8 +66,8 @@ async fn bind(config: &Config) -> Result<Vec<(TcpListener, SocketAddr)>, StartEr
 /// A running node.
 pub struct Node {
     shared: Arc<Shared>,
-    /// Where clients come in; the first is the main one.
-    addresses: Vec<SocketAddr>,
+    /// Where clients come in, and whether over TLS; the first is the main one.
+    addresses: Vec<(SocketAddr, bool)>,
     log: LogHandle,
     cold: ColdThreads,
     failure: Failure,
@@ -81,9 +83,22 @@ impl Node {
     /// # Errors
     /// When the address is taken, or the data directory is locked, unreadable, damaged or of a newer format.
     pub async fn start(config: Config, salvage: bool) -> Result<Self, StartError> {
+        let tls = config.tls.as_ref().map(Tls::load).transpose().map_err(StartError::System)?;
+        Self::start_with(config, salvage, tls).await
+    }
+
+    /// The same with certificates that are read.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(
+        config: Config,
+        salvage: bool,
+        tls: Option<Arc<Tls>>,
+    ) -> Result<Self, StartError> {
         let listeners = bind(&config).await?;
-        let addresses: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
-        let address = addresses.first().copied().unwrap_or(config.listener.bind);
+        let addresses: Vec<_> = listeners.iter().map(|(_, address, is_tls)| (*address, *is_tls)).collect();
+        let address = addresses.first().map_or(config.listener.bind, |(address, _)| *address);
         let directory = open(config.node.data_dir.clone()).await?;
         let peering = Peering::begin(&config, &config.node.data_dir, address).await?;
         let shards = shards(&config);
@@ -119,8 +134,11 @@ impl Node {
             node.wait_for_declarations().await;
             node.settle_users().await?;
         }
-        for (listener, _) in listeners {
-            node.listen(listener);
+        for (listener, _, is_tls) in listeners {
+            node.listen(listener, tls.clone().filter(|_| is_tls));
+        }
+        if let Some(tls) = tls {
+            node.supervise("certificates", certificates::run(Arc::clone(&node.shared), tls));
         }
         Ok(node)
     }
@@ -194,13 +212,13 @@ impl Node {
     }
 
     #[expect(clippy::disallowed_methods, reason = "tasks are started here")]
-    fn listen(&self, listener: TcpListener) {
-        tokio::spawn(listener::run(Arc::clone(&self.shared), listener));
+    fn listen(&self, listener: TcpListener, tls: Option<Arc<Tls>>) {
+        tokio::spawn(listener::run(Arc::clone(&self.shared), listener, tls));
     }
 
-    /// Where clients come in; the first is that of `listener.bind`.
+    /// Where clients come in, and whether over TLS; the first is that of `listener.bind`.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[(SocketAddr, bool)] {
         &self.addresses
     }
 

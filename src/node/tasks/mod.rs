@@ -14,11 +14,13 @@
 //! - [`checkpoint`]: keeps the log within its budget
 //! - [`manager`]: what those who run a cluster ask, and what makes it run by itself
 //! - [`peer`]: the links to other nodes
+//! - [`certificates`]: looks whether certificates have changed; `proxy`: what proxies say in front of AMQP
 //! - [`resources`]: watches memory and disk
 //! - [`sampler`]: remembers what was counted, for rates and histories
 //!
 //! The log's writer thread is in `storage/log`.
 
+pub(crate) mod certificates;
 pub(crate) mod checkpoint;
 pub(crate) mod client;
 pub(crate) mod cold;
@@ -28,6 +30,7 @@ pub(crate) mod listener;
 pub(crate) mod manager;
 pub(crate) mod meta;
 pub(crate) mod peer;
+mod proxy;
 pub(crate) mod resources;
 pub(crate) mod sampler;
 pub(crate) mod serving;

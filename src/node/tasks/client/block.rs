@@ -1,11 +1,5 @@
 //! Connections that publish while the machine is short of something are not read from (RabbitMQ: Memory and Disk Alarms).
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
-
-use tokio::io::{Interest, ReadBuf};
-
 use super::session::Session;
 use super::{Client, READ_BYTES_MAX};
 
@@ -85,29 +79,16 @@ impl Client {
             return;
         }
         *look_at_ms = self.session.now_ms + LOOK_EVERY_MS;
-        if self.is_half_closed().await || self.has_close_coming().await {
+        if self.socket.is_half_closed().await || self.has_close_coming().await {
             self.session.block = Block::Leaving;
         }
     }
 
-    async fn is_half_closed(&self) -> bool {
-        let mut ready = pin!(self.socket.ready(Interest::READABLE));
-        let poll = poll_fn(|cx| Poll::Ready(ready.as_mut().poll(cx))).await;
-        matches!(poll, Poll::Ready(Ok(ready)) if ready.is_read_closed())
-    }
-
-    async fn has_close_coming(&self) -> bool {
+    async fn has_close_coming(&mut self) -> bool {
         let mut coming = self.read.get(self.consumed..).unwrap_or_default().to_vec();
         let known = coming.len();
         coming.resize(known + READ_BYTES_MAX, 0);
-        let peeked = poll_fn(|cx| {
-            let mut behind = ReadBuf::new(coming.get_mut(known..).unwrap_or_default());
-            Poll::Ready(match self.socket.poll_peek(cx, &mut behind) {
-                Poll::Ready(Ok(_)) => behind.filled().len(),
-                Poll::Ready(Err(_)) | Poll::Pending => 0,
-            })
-        })
-        .await;
+        let peeked = self.socket.peek(coming.get_mut(known..).unwrap_or_default()).await;
         coming.truncate(known + peeked);
         self.inbound.close_follows(&coming)
     }

@@ -5,9 +5,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::net::TcpStream;
-
 use super::session::Session;
+use super::socket::Socket;
 use crate::node::links::ShardInput;
 
 /// A smaller or larger buffer is given back when it is empty: one costs little to get anew, the other much to keep.
@@ -69,7 +68,7 @@ impl Session {
     }
 
     /// Writes without waiting.
-    pub(super) fn flush(&mut self, socket: &TcpStream) -> io::Result<()> {
+    pub(super) fn flush(&mut self, socket: &mut Socket) -> io::Result<()> {
         let synced = self.shared.meta_synced.load(Ordering::SeqCst);
         while self.barriers.front().is_some_and(|(_, index)| *index <= synced) {
             self.barriers.pop_front();

@@ -9,6 +9,7 @@ use super::session::Session;
 use crate::broker::channel::Channel;
 use crate::broker::channel::confirm::Ledger;
 use crate::node::auth::Identity;
+use crate::node::origin::Origin;
 use crate::node::shared::{Shared, stopping};
 use crate::protocol::error::Refusal;
 use crate::protocol::inbound::Publish;
@@ -46,7 +47,7 @@ pub(crate) async fn publish(
     (vhost, user): (&str, &str),
     message: &Publish<'_>,
 ) -> Result<Fate, Refusal> {
-    let mut session = Session::new(Arc::clone(shared), peer);
+    let mut session = Session::new(Arc::clone(shared), Origin::new(peer, None));
     vhost.clone_into(&mut session.vhost);
     user.clone_into(&mut session.user);
     session.rights = Rights::of(Identity::named(user));

@@ -30,7 +30,7 @@ impl Session {
     pub(super) fn open(&mut self, vhost: String) {
         match self.enter(&vhost) {
             Ok(()) => {
-                tracing::debug!(connection = self.link.id, peer = %self.peer, user = self.user, vhost, "open");
+                tracing::debug!(connection = self.link.id, peer = %self.peer, user = self.user, vhost, protocol = self.origin.protocol(), "open");
                 self.vhost = vhost;
                 self.was_open = true;
                 self.connection.open_ok(&mut self.out);

@@ -1,6 +1,7 @@
 //! One task for each connection: reads, lets the protocol machine and the channels decide, writes.
 //!
 //! - `session`: what a connection is made of, and how an input finds its handler
+//! - `socket`: plain, or with something in between
 //! - `login`: who may come in
 //! - `rights`: what the user may do
 //! - `publish`, `repeat`, `settle`: the hot ways in
@@ -34,25 +35,24 @@ mod rights;
 mod room;
 mod session;
 mod settle;
+mod socket;
 mod tally;
 mod timeouts;
 mod transaction;
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
-
 use crate::node::alarm::Alarm;
+use crate::node::origin::Origin;
 use crate::node::shared::{Shared, stopping};
 use crate::protocol::inbound::Inbound;
 use session::Session;
+pub(crate) use socket::Socket;
 
 /// Bytes that one read takes: more while reads are full, fewer while they bring little.
 const READ_BYTES_MIN: usize = 4 * 1024;
@@ -65,11 +65,13 @@ const STILL_MS: u64 = 1000;
 const LINGER: Duration = Duration::from_secs(10);
 
 /// Serves a connection until it ends.
-pub(crate) async fn run(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
-    let mut client = Client::new(shared, socket, peer);
+pub(crate) async fn run(shared: Arc<Shared>, socket: Socket, origin: Origin) {
+    let peer = origin.peer;
+    let mut client = Client::new(shared, socket, origin);
     let reason = client.serve().await;
     client.session.end_gathering();
     client.session.release().await;
+    client.socket.finish().await;
     if client.session.was_closed_by_client {
         client.linger().await;
     }
@@ -77,7 +79,7 @@ pub(crate) async fn run(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr
 }
 
 struct Client {
-    socket: TcpStream,
+    socket: Socket,
     inbound: Inbound,
     /// Bytes read, from `consumed` on not looked at.
     read: Vec<u8>,
@@ -96,9 +98,10 @@ struct Client {
 }
 
 impl Client {
-    fn new(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr) -> Self {
-        let mut session = Session::new(shared, peer);
-        session.tally.local = socket.local_addr().ok();
+    fn new(shared: Arc<Shared>, socket: Socket, origin: Origin) -> Self {
+        let local = origin.local;
+        let mut session = Session::new(shared, origin);
+        session.tally.local = local;
         let inbound = Inbound::new(&session.limits());
         let active_ms = session.now_ms;
         Self {
@@ -134,7 +137,7 @@ impl Client {
             self.session.end_if_forced().await;
             self.session.check_time();
             self.session.look_at_deliveries().await;
-            if let Err(error) = self.session.flush(&self.socket) {
+            if let Err(error) = self.session.flush(&mut self.socket) {
                 return error.to_string();
             }
             self.session.tell_numbers_if_due();
@@ -160,20 +163,8 @@ impl Client {
     /// Clients write on behind their close, and an error on that would hide our answer from them: what still comes is
     /// thrown away until they close the socket.
     async fn linger(&mut self) {
-        let drain = async {
-            while self.socket.readable().await.is_ok() {
-                self.read.clear();
-                self.read.reserve(READ_BYTES_MIN);
-                match self.socket.try_read_buf(&mut self.read) {
-                    Ok(0) => return,
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(_) => return,
-                }
-            }
-        };
         tokio::select! {
-            _ = tokio::time::timeout(LINGER, drain) => {}
+            _ = tokio::time::timeout(LINGER, self.socket.drain()) => {}
             () = self.session.shared.stopped() => {}
         }
     }
@@ -208,11 +199,9 @@ impl Client {
     }
 
     /// Reads what is there; `None` when nothing is.
-    // A read that is polled, unlike one that is tried, knows from a short count that the socket is empty.
     async fn read_once(&mut self) -> Option<io::Result<usize>> {
-        let mut read = pin!(self.socket.read_buf(&mut self.read));
         poll_fn(|cx| {
-            Poll::Ready(match read.as_mut().poll(cx) {
+            Poll::Ready(match self.socket.poll_read(&mut self.read, cx) {
                 Poll::Ready(result) => Some(result),
                 Poll::Pending => None,
             })
@@ -243,6 +232,7 @@ impl Client {
             self.read = Vec::new();
             self.consumed = 0;
         }
+        self.socket.rest();
         self.inbound.rest();
         self.session.rest();
     }
@@ -308,6 +298,9 @@ impl Client {
         let timeout = session.next_timeout(still_ms);
         let mut room = pin!(session.room());
         poll_fn(|cx| {
+            if let Err(error) = socket.poll_drain(cx) {
+                return Poll::Ready(Err(error));
+            }
             if reads && let Poll::Ready(result) = socket.poll_read_ready(cx) {
                 return Poll::Ready(result);
             }
@@ -332,7 +325,7 @@ mod tests {
     use crate::node::clock::Clock;
     use std::sync::atomic::{AtomicU64, Ordering};
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     #[tokio::test]
     async fn a_client_with_half_a_frame_sleeps() {
@@ -343,7 +336,7 @@ mod tests {
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, address) = listener.accept().await.unwrap();
         let polls = AtomicU64::new(0);
-        let mut client = pin!(run(shared, socket, address));
+        let mut client = pin!(run(shared, Socket::Plain(socket), Origin::new(address, None)));
         let counted = poll_fn(|cx| {
             polls.fetch_add(1, Ordering::Relaxed);
             client.as_mut().poll(cx)

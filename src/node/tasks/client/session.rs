@@ -19,6 +19,7 @@ use crate::node::auth::Identity;
 use crate::node::gathering::Charge;
 use crate::node::links::{ClientInput, ClientLink};
 use crate::node::mailbox::Mailbox;
+use crate::node::origin::Origin;
 use crate::node::shared::Shared;
 use crate::node::statistics::Came;
 use crate::protocol::connection::{Connection, Event, Limits};
@@ -38,6 +39,8 @@ pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
     pub(super) link: Arc<ClientLink>,
     pub(super) peer: SocketAddr,
+    /// By which way it came.
+    pub(super) origin: Origin,
     pub(super) connection: Connection,
     pub(super) out: Outbound,
     /// Bytes of what is first in `out` that are with the socket.
@@ -94,7 +97,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(shared: Arc<Shared>, peer: SocketAddr) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, origin: Origin) -> Self {
         let config = &shared.config;
         let limits = Limits {
             frame_max: config.limits.frame_max_bytes,
@@ -112,7 +115,8 @@ impl Session {
         Self {
             shared,
             link,
-            peer,
+            peer: origin.peer,
+            origin,
             connection,
             out: Outbound::new(limits.frame_max),
             written: 0,
