@@ -36,6 +36,11 @@ fn shown(limits: Limits) -> Map<String, Value> {
     set.collect()
 }
 
+/// Those of a vhost, as an object.
+pub(super) fn shown_of_vhost(limits: VhostLimits) -> Map<String, Value> {
+    shown(vhost_limits(limits))
+}
+
 fn row(kind: &str, name: &str, limits: Limits) -> Option<Value> {
     let value = shown(limits);
     (!value.is_empty()).then(|| json!({kind: name, "value": value}))

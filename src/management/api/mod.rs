@@ -1,10 +1,18 @@
 //! What each path below `/api` does (RabbitMQ: HTTP API Reference).
 
 mod bindings;
+mod channels;
+mod cluster;
+mod connections;
+mod consumers;
 mod exchanges;
 mod features;
 mod limits;
 mod messages;
+mod nodes;
+mod numbers;
+mod overview;
+mod parameters;
 mod policies;
 mod queues;
 mod rights;
@@ -20,6 +28,13 @@ use super::http::Api;
 pub(super) fn routes() -> Router<Api> {
     Router::new()
         .merge(bindings::routes())
+        .merge(channels::routes())
+        .merge(cluster::routes())
+        .merge(connections::routes())
+        .merge(consumers::routes())
+        .merge(nodes::routes())
+        .merge(overview::routes())
+        .merge(parameters::routes())
         .merge(exchanges::routes())
         .merge(features::routes())
         .merge(limits::routes())

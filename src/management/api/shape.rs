@@ -4,6 +4,7 @@ use amq_protocol::types::FieldTable;
 use serde::{Serialize, Serializer};
 
 use crate::management::json::table_to_json;
+use crate::node::statistics::ConnectionFacts;
 
 /// An argument table as an object.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,48 @@ impl Serialize for Table<'_> {
         }
         table_to_json(self.0).serialize(serializer)
     }
+}
+
+/// The client's end of a connection.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Peer {
+    name: String,
+    peer_host: String,
+    peer_port: u16,
+}
+
+impl Peer {
+    pub(super) fn of(facts: &ConnectionFacts) -> Self {
+        Self { name: facts.name(), peer_host: facts.peer.ip().to_string(), peer_port: facts.peer.port() }
+    }
+}
+
+/// What RabbitMQ tells of its runtime's memory; there is nothing like it here.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Collection {
+    fullsweep_after: i64,
+    max_heap_size: i64,
+    min_bin_vheap_size: i64,
+    min_heap_size: i64,
+    minor_gcs: i64,
+}
+
+impl Default for Collection {
+    fn default() -> Self {
+        Self {
+            fullsweep_after: -1,
+            max_heap_size: -1,
+            min_bin_vheap_size: -1,
+            min_heap_size: -1,
+            minor_gcs: 0,
+        }
+    }
+}
+
+/// The rate of what RabbitMQ counts of its runtime.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct Reductions {
+    rate: f64,
 }
 
 /// The name that paths give the default exchange, whose own is empty.

@@ -1,33 +1,78 @@
 //! Queues: lists of them, one of them, declaring, deleting and emptying.
 
+mod shown;
+
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
 use serde_json::{Value, json};
 
 use super::exchanges::declares_in;
+use super::numbers::{Histories, spans};
 use super::rights;
-use crate::management::http::{Api, Body, Failure, Manager, Outcome, Parameters, reply};
+use crate::management::http::{Api, Body, Failure, ListQuery, Manager, Outcome, Parameters, reply};
 use crate::management::json::table_from_json;
-use crate::node::QueueSpec;
+use crate::node::{QueueInfo, QueueSpec};
+use shown::{Plain, Row};
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
+        .route("/api/queues", get(list_all))
+        .route("/api/queues/detailed", get(list_all))
+        .route("/api/queues/{vhost}", get(list))
         .route("/api/queues/{vhost}/{queue}", get(show).put(declare).delete(remove))
         .route("/api/queues/{vhost}/{queue}/contents", delete(purge))
         .route("/api/queues/{vhost}/{queue}/actions", post(act))
+}
+
+async fn list_all(
+    State(api): State<Api>,
+    Manager(caller): Manager,
+    parameters: Parameters,
+    query: ListQuery,
+) -> Outcome {
+    let seen = caller.vhosts(&api);
+    let mut all = api.control.queue_list(None).await.all;
+    all.retain(|queue| seen.contains(&queue.entry.vhost));
+    show_list(&api, all, &parameters, &query)
+}
+
+async fn list(
+    State(api): State<Api>,
+    Manager(caller): Manager,
+    Path(vhost): Path<String>,
+    parameters: Parameters,
+    query: ListQuery,
+) -> Outcome {
+    caller.sees(&api, &vhost)?;
+    let all = api.control.queue_list(Some(&vhost)).await.all;
+    show_list(&api, all, &parameters, &query)
+}
+
+fn show_list(api: &Api, all: Vec<QueueInfo>, parameters: &Parameters, query: &ListQuery) -> Outcome {
+    let now_ms = api.control.now_ms();
+    if !parameters.is_set("disable_stats") {
+        return query.reply(all.into_iter().map(|queue| Row::new(queue, now_ms)).collect());
+    }
+    let with_totals = parameters.is_set("enable_queue_totals");
+    query.reply(all.into_iter().map(|queue| Plain { queue, with_totals }).collect())
 }
 
 async fn show(
     State(api): State<Api>,
     Manager(caller): Manager,
     Path((vhost, name)): Path<(String, String)>,
+    parameters: Parameters,
+    query: ListQuery,
 ) -> Outcome {
     caller.sees(&api, &vhost)?;
-    if !api.control.has_queue(&vhost, &name) {
-        return Err(Failure::no_object());
-    }
-    Ok(reply::json(&json!({"name": name, "vhost": vhost})))
+    let detail = api.control.queue_detail(&vhost, &name).await.ok_or_else(Failure::no_object)?;
+    let histories = match spans(&parameters) {
+        Some((lengths, rates)) => api.control.queue_history(&vhost, &name, lengths, rates).await,
+        None => None,
+    };
+    let histories = histories.map(|series| Histories(series.0)).unwrap_or_default();
+    Ok(query.show(&Row::whole(detail, histories, api.control.now_ms())))
 }
 
 async fn declare(
