@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::rights;
+use super::rights::Rights;
 use super::shape::{Table, exchange_name, quoted};
 use crate::broker::topology::{BindingEntry, Destination};
 use crate::management::http::{Api, Body, Caller, Failure, ListQuery, Manager, Outcome, reply};
@@ -221,7 +221,7 @@ async fn create(
     };
     let arguments = body.object("arguments")?;
     let arguments = table_from_json(&Value::Object(arguments)).map_err(Failure::bad_request)?;
-    rights::bind(&api, &caller, &vhost, &source, &destination, &routing_key)?;
+    Rights::new(&api, &caller, &vhost).bind(&source, &destination)?;
     let location = format!("{}/{}", quoted(destination.name()), properties_key(&routing_key, &arguments));
     api.control.bind(&vhost, BindingSpec { source, destination, routing_key, arguments }).await?;
     Ok(reply::created_at(&location))
@@ -244,7 +244,7 @@ async fn delete(
 ) -> Outcome {
     let ends = Ends::new(&api, &caller, (vhost, source, kind, destination))?;
     let BindingEntry { source, destination, routing_key, arguments } = ends.one(&api, &key)?.binding;
-    rights::bind(&api, &caller, &ends.vhost, &source, &destination, &routing_key)?;
+    Rights::new(&api, &caller, &ends.vhost).bind(&source, &destination)?;
     if source.is_empty() {
         return Err(Failure::not_authorised("Access refused."));
     }

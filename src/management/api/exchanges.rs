@@ -8,7 +8,7 @@ use axum::routing::get;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::rights;
+use super::rights::Rights;
 use super::shape::{Table, exchange_name};
 use crate::management::http::{Api, Body, Caller, Failure, ListQuery, Manager, Outcome, Parameters, reply};
 use crate::management::json::table_from_json;
@@ -136,7 +136,7 @@ async fn declare(
         internal: body.flag("internal")?,
         arguments: table_from_json(&arguments).map_err(Failure::bad_request)?,
     };
-    rights::configure_exchange(&api, &caller, &vhost, &name)?;
+    Rights::new(&api, &caller, &vhost).declare_exchange(&name, &spec.arguments)?;
     Ok(reply::put(api.control.declare_exchange(&vhost, &name, spec).await?))
 }
 
@@ -149,7 +149,7 @@ async fn delete(
     caller.enters(&api, &vhost)?;
     let name = exchange_name(name);
     find(&api, &vhost, &name)?;
-    rights::configure_exchange(&api, &caller, &vhost, &name)?;
+    Rights::new(&api, &caller, &vhost).configure_exchange(&name)?;
     api.control.delete_exchange(&vhost, &name, parameters.is_set("if-unused")).await?;
     Ok(reply::no_content())
 }

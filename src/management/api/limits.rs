@@ -36,6 +36,11 @@ fn shown(limits: Limits) -> Map<String, Value> {
     set.collect()
 }
 
+/// Those of a user, as an object.
+pub(super) fn shown_of_user(limits: UserLimits) -> Map<String, Value> {
+    shown(user_limits(limits))
+}
+
 /// Those of a vhost, as an object.
 pub(super) fn shown_of_vhost(limits: VhostLimits) -> Map<String, Value> {
     shown(vhost_limits(limits))

@@ -13,10 +13,12 @@ mod nodes;
 mod numbers;
 mod overview;
 mod parameters;
+mod permissions;
 mod policies;
 mod queues;
 mod rights;
 mod shape;
+mod users;
 mod vhosts;
 mod whoami;
 
@@ -39,6 +41,8 @@ pub(super) fn routes() -> Router<Api> {
         .merge(features::routes())
         .merge(limits::routes())
         .merge(messages::routes())
+        .merge(permissions::routes())
+        .merge(users::routes())
         .merge(policies::routes())
         .merge(queues::routes())
         .merge(vhosts::routes())

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::shape::words;
+use crate::broker::rights::PermissionSpec;
 use crate::broker::topology::VhostSettings;
 use crate::management::http::{Administrator, Api, Body, Failure, ListQuery, Manager, Outcome, reply};
 
@@ -89,7 +90,7 @@ async fn show(
 
 async fn put(
     State(api): State<Api>,
-    Administrator(_): Administrator,
+    Administrator(caller): Administrator,
     Path(vhost): Path<String>,
     body: Body,
 ) -> Outcome {
@@ -114,6 +115,10 @@ async fn put(
             }
             return Err(error.into());
         }
+    }
+    if is_new {
+        // Whoever makes a vhost may work in it, as in RabbitMQ.
+        api.control.set_permissions(caller.name(), &vhost, PermissionSpec::all()).await?;
     }
     Ok(reply::put(is_new))
 }

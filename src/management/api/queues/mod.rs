@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::exchanges::declares_in;
 use super::numbers::{Histories, spans};
-use super::rights;
+use super::rights::Rights;
 use crate::management::http::{Api, Body, Failure, ListQuery, Manager, Outcome, Parameters, reply};
 use crate::management::json::table_from_json;
 use crate::node::{QueueInfo, QueueSpec};
@@ -92,7 +92,7 @@ async fn declare(
     if let Some(node) = body.text("node")?.filter(|node| *node != api.config.node.name) {
         return Err(Failure::bad_request(format!("Node {node} could not be contacted")));
     }
-    rights::configure_queue(&api, &caller, &vhost, &name)?;
+    Rights::new(&api, &caller, &vhost).declare_queue(&name, &spec.arguments)?;
     let (_, is_new) = api.control.declare_queue(&vhost, &name, spec).await?;
     Ok(reply::put(is_new))
 }
@@ -107,7 +107,7 @@ async fn remove(
     if !api.control.has_queue(&vhost, &name) {
         return Err(Failure::no_object());
     }
-    rights::configure_queue(&api, &caller, &vhost, &name)?;
+    Rights::new(&api, &caller, &vhost).configure_queue(&name)?;
     let (if_unused, if_empty) = (parameters.is_set("if-unused"), parameters.is_set("if-empty"));
     api.control.delete_queue(&vhost, &name, if_unused, if_empty).await?;
     Ok(reply::no_content())
@@ -122,7 +122,7 @@ async fn purge(
     if !api.control.has_queue(&vhost, &name) {
         return Err(Failure::no_object());
     }
-    rights::read_queue(&api, &caller, &vhost, &name)?;
+    Rights::new(&api, &caller, &vhost).read_queue(&name)?;
     api.control.purge_queue(&vhost, &name).await?;
     Ok(reply::no_content())
 }
