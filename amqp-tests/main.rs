@@ -47,6 +47,9 @@ mod priorities;
 
 mod differential;
 
+mod surgery;
+mod surgery_kills;
+
 mod alarms;
 mod backpressure;
 mod lapin_example;

@@ -6,6 +6,7 @@ pub(crate) mod channel;
 pub(crate) mod codec;
 pub(crate) mod conn;
 pub(crate) mod event;
+pub(crate) mod operator;
 pub(crate) mod props;
 pub(crate) mod publish;
 pub(crate) mod request;
@@ -18,6 +19,7 @@ pub(crate) mod wire {
     pub(crate) use super::codec::{Encoder, Table, Value, lookup, table};
     pub(crate) use super::conn::{Conn, Dial};
     pub(crate) use super::event::{Confirm, Delivery, Event};
+    pub(crate) use super::operator::Operator;
     pub(crate) use super::props::Props;
     pub(crate) use super::wait::{alone, eventually, unique};
 }

@@ -1,6 +1,7 @@
 //! Tests of the queue: each behaviour by itself, then random histories against a small model.
 //!
 //! - `limits`: length limits, and what must hold with them
+//! - `looking`: messages that an operator looks at, and moves
 //! - `live`: options that change, and large work in steps
 //! - `world`: a queue with everything around it: consumers, a clock, a log, a cold store
 //! - `model`: what must hold after every command of a random history
@@ -20,6 +21,7 @@ mod duplicates;
 mod expiry;
 mod limits;
 mod live;
+mod looking;
 mod model;
 mod priorities;
 mod recovery;
