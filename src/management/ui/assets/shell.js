@@ -78,6 +78,8 @@ function told(open, problem) {
     if (shell?.open !== open) return;
     if (problem?.status === 401) return shell.leave('Your session is no longer valid. Please log in again.');
     shell.problem = problem;
+    open.page.hasFailed = Boolean(problem);
+    open.isLoaded = true;
     if (!problem) shell.updatedAt = Date.now();
     draw();
 }
@@ -124,7 +126,7 @@ function menuItem(page, isCurrent) {
 }
 
 function content(open) {
-    return h('main', { id: 'content', key: open.where }, problemNotice(), body(open));
+    return h('main', { id: 'content', key: open.where, 'data-page': open.where, 'aria-busy': String(Boolean(open.view) && !open.isLoaded) }, problemNotice(), body(open));
 }
 
 function problemNotice() {

@@ -8,7 +8,11 @@ export const isNumber = (value) => typeof value === 'number' && Number.isFinite(
 export const count = (value) => (isNumber(value) ? counts.format(value) : '–');
 
 /** At most five characters, for tiles and axes. */
-export const short = (value) => (isNumber(value) ? (Math.abs(value) < 10000 ? counts.format(value) : shorts.format(value)) : '–');
+export function short(value) {
+    if (!isNumber(value)) return '–';
+    if (Math.abs(value) < 10) return String(Number(value.toFixed(2)));
+    return Math.abs(value) < 10000 ? counts.format(value) : shorts.format(value);
+}
 
 export function rate(value) {
     if (!isNumber(value)) return '–';

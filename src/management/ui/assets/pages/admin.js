@@ -5,7 +5,7 @@ import { get, path, put, remove } from '../core/api.js';
 import { known } from '../core/known.js';
 import { may, tagNames, userName } from '../core/session.js';
 import { value } from '../core/format.js';
-import { button, card, facts, heading, tag } from '../parts/bits.js';
+import { button, card, facts, heading, loading, tag } from '../parts/bits.js';
 import { ask, confirm } from '../parts/dialog.js';
 import { table } from '../parts/table.js';
 import { done } from '../parts/toast.js';
@@ -44,7 +44,7 @@ export function open(page) {
     const view = () => [
         heading('Settings'),
         found.overview === null
-            ? h('p', { class: 'muted' }, 'Loading…')
+            ? loading(page)
             : h('div', { class: 'stack' }, h('div', { class: 'columns' }, broker(found.overview, isAdministrator && rename), you()), globals(), parameters(), found.flags?.length > 0 && flags(found.flags)),
     ];
 

@@ -5,7 +5,7 @@ import { get, path } from '../core/api.js';
 import { link } from '../core/router.js';
 import { historyOf } from '../core/samples.js';
 import { count } from '../core/format.js';
-import { card, facts, heading, rangePicker } from '../parts/bits.js';
+import { card, facts, heading, loading, rangePicker } from '../parts/bits.js';
 import { channelState, mode } from '../parts/channel_table.js';
 import { messageRates } from '../parts/charts.js';
 import { consumerTable } from '../parts/consumers.js';
@@ -21,7 +21,7 @@ export function open(page) {
     const view = () => [
         heading(name, { crumbs: [['Channels', ['channels']], channel && [`Virtual host ${channel.vhost}`]].filter(Boolean), beside: channel && mode(channel), actions: channel && rangePicker(page) }),
         channel === null
-            ? h('p', { class: 'muted' }, 'Loading…')
+            ? loading(page)
             : h(
                   'div',
                   { class: 'stack' },

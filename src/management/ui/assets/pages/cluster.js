@@ -5,7 +5,7 @@ import { get, path, post } from '../core/api.js';
 import { link } from '../core/router.js';
 import { may } from '../core/session.js';
 import { bytes, count, duration, plural } from '../core/format.js';
-import { button, card, heading, meter, state, tag, tiles } from '../parts/bits.js';
+import { button, card, heading, loading, meter, state, tag, tiles } from '../parts/bits.js';
 import { ask, confirm } from '../parts/dialog.js';
 import { figure, table } from '../parts/table.js';
 import { attempt } from '../parts/toast.js';
@@ -42,7 +42,7 @@ export function open(page) {
 
     const view = () => [
         heading('Cluster', { actions: isAdministrator && cluster?.groups?.length > 0 && button('Even out leaders', act.rebalance) }),
-        nodes === null ? h('p', { class: 'muted' }, 'Loading…') : h('div', { class: 'stack' }, cluster && summary(cluster), nodeCard(nodes, cluster, isAdministrator && act), cluster?.groups?.length > 0 && [lagCard(cluster), groupCard(cluster, isAdministrator && act)]),
+        nodes === null ? loading(page) : h('div', { class: 'stack' }, cluster && summary(cluster), nodeCard(nodes, cluster, isAdministrator && act), cluster?.groups?.length > 0 && [lagCard(cluster), groupCard(cluster, isAdministrator && act)]),
     ];
 
     return { title: 'Cluster', load, view };

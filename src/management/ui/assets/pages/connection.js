@@ -6,7 +6,7 @@ import { go } from '../core/router.js';
 import { settings } from '../core/settings.js';
 import { historyOf } from '../core/samples.js';
 import { bytes, count, date, value } from '../core/format.js';
-import { button, card, facts, heading, rangePicker, tag } from '../parts/bits.js';
+import { button, card, facts, heading, loading, rangePicker, tag } from '../parts/bits.js';
 import { chart } from '../parts/chart.js';
 import { channelTable } from '../parts/channel_table.js';
 import { rateLine } from '../parts/charts.js';
@@ -29,7 +29,7 @@ export function open(page) {
     const view = () => [
         heading(name, { crumbs: [['Connections', ['connections']], connection && [`Virtual host ${connection.vhost}`]].filter(Boolean), beside: connection && connectionState(connection), actions: connection && [rangePicker(page), button('Close', close, { kind: 'danger' })] }),
         connection === null
-            ? h('p', { class: 'muted' }, 'Loading…')
+            ? loading(page)
             : h(
                   'div',
                   { class: 'stack' },

@@ -4,7 +4,7 @@ import { h } from '../core/view.js';
 import { get, path } from '../core/api.js';
 import { go } from '../core/router.js';
 import { historyOf } from '../core/samples.js';
-import { button, card, facts, heading, rangePicker } from '../parts/bits.js';
+import { button, card, facts, heading, loading, rangePicker } from '../parts/bits.js';
 import { bindingTable } from '../parts/bindings.js';
 import { messageRates } from '../parts/charts.js';
 import { graph } from '../parts/graph.js';
@@ -62,7 +62,7 @@ export function open(page) {
 
     const view = () => [
         heading(title, { crumbs: [['Exchanges', ['exchanges']], [`Virtual host ${vhost}`]], beside: exchange && features(exchange), actions: exchange && actions() }),
-        exchange === null ? h('p', { class: 'muted' }, 'Loading…') : h('div', { class: 'stack' }, content()),
+        exchange === null ? loading(page) : h('div', { class: 'stack' }, content()),
     ];
 
     const content = () => [

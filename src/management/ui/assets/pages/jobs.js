@@ -2,7 +2,7 @@
 
 import { h } from '../core/view.js';
 import { get } from '../core/api.js';
-import { card, heading } from '../parts/bits.js';
+import { card, heading, loading } from '../parts/bits.js';
 import { jobTable } from '../parts/job_table.js';
 
 export function open(page) {
@@ -12,6 +12,6 @@ export function open(page) {
         async load(signal) {
             jobs = await get('jobs', undefined, { signal });
         },
-        view: () => [heading('Jobs'), card('Work on messages', {}, jobs === null ? h('div', { class: 'empty' }, 'Loading…') : jobTable(jobs, { changed: page.reload }))],
+        view: () => [heading('Jobs'), card('Work on messages', {}, jobs === null ? loading(page) : jobTable(jobs, { changed: page.reload }))],
     };
 }

@@ -5,7 +5,7 @@ import { get, path } from '../core/api.js';
 import { settings } from '../core/settings.js';
 import { either, historyOf, levelPoints, record } from '../core/samples.js';
 import { bytes, count, duration } from '../core/format.js';
-import { card, facts, heading, meter, rangePicker, state } from '../parts/bits.js';
+import { card, facts, heading, loading, meter, rangePicker, state } from '../parts/bits.js';
 import { chart } from '../parts/chart.js';
 import { rateLine } from '../parts/charts.js';
 import { table } from '../parts/table.js';
@@ -22,7 +22,7 @@ export function open(page) {
 
     const view = () => [
         heading(name, { crumbs: [['Cluster', ['cluster']]], beside: node && (node.running === false ? state('down', 'bad') : state('up', 'good')), actions: rangePicker(page) }),
-        node === null ? h('p', { class: 'muted' }, 'Loading…') : h('div', { class: 'stack' }, content()),
+        node === null ? loading(page) : h('div', { class: 'stack' }, content()),
     ];
 
     const content = () => [

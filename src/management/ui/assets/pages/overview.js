@@ -8,7 +8,7 @@ import { may } from '../core/session.js';
 import { settings } from '../core/settings.js';
 import { historyOf, levelPoints, either, record } from '../core/samples.js';
 import { bytes, count, duration, rate, short } from '../core/format.js';
-import { card, heading, meter, rangePicker, state, tag, tiles } from '../parts/bits.js';
+import { card, heading, loading, meter, rangePicker, state, tag, tiles } from '../parts/bits.js';
 import { chart } from '../parts/chart.js';
 import { messageRates, queuedMessages, rateLine } from '../parts/charts.js';
 import { table } from '../parts/table.js';
@@ -28,7 +28,7 @@ export function open(page) {
         return [
             heading('Overview', { actions: rangePicker(page) }),
             overview === null
-                ? h('p', { class: 'muted' }, 'Loading…')
+                ? loading(page)
                 : h(
                       'div',
                       { class: 'stack' },

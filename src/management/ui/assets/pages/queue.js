@@ -5,7 +5,7 @@ import { get, path } from '../core/api.js';
 import { go, link } from '../core/router.js';
 import { historyOf } from '../core/samples.js';
 import { bytes, count, date, duration, rate, value } from '../core/format.js';
-import { argumentTags, button, card, facts, heading, rangePicker, tag, tiles } from '../parts/bits.js';
+import { argumentTags, button, card, facts, heading, loading, rangePicker, tag, tiles } from '../parts/bits.js';
 import { bindingTable } from '../parts/bindings.js';
 import { messageRates, queuedMessages } from '../parts/charts.js';
 import { consumerTable } from '../parts/consumers.js';
@@ -46,7 +46,7 @@ export function open(page) {
         return [
             heading(name, { crumbs: [['Queues', ['queues']], [`Virtual host ${vhost}`]], beside: queue && queueTags(queue), actions: queue && actions() }),
             queue === null
-                ? h('p', { class: 'muted' }, 'Loading…')
+                ? loading(page)
                 : tabs(
                       page,
                       [

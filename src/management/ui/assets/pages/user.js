@@ -3,7 +3,7 @@
 import { h } from '../core/view.js';
 import { get, path, put } from '../core/api.js';
 import { go } from '../core/router.js';
-import { button, heading } from '../parts/bits.js';
+import { button, heading, loading } from '../parts/bits.js';
 import { ask } from '../parts/dialog.js';
 import { limitTable } from '../parts/limits.js';
 import { permissionTable, topicPermissionTable } from '../parts/permissions.js';
@@ -37,7 +37,7 @@ export function open(page) {
     const view = () => [
         heading(name, { crumbs: [['Users', ['users']]], beside: user && userTags(user), actions: user && [button('Password and tags', edit), button('Delete', drop, { kind: 'danger' })] }),
         user === null
-            ? h('p', { class: 'muted' }, 'Loading…')
+            ? loading(page)
             : h(
                   'div',
                   { class: 'stack' },

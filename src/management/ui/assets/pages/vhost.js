@@ -5,7 +5,7 @@ import { get, path, put } from '../core/api.js';
 import { go } from '../core/router.js';
 import { may } from '../core/session.js';
 import { historyOf } from '../core/samples.js';
-import { button, card, facts, heading, rangePicker, tag } from '../parts/bits.js';
+import { button, card, facts, heading, loading, rangePicker, tag } from '../parts/bits.js';
 import { messageRates, queuedMessages } from '../parts/charts.js';
 import { limitTable } from '../parts/limits.js';
 import { permissionTable, topicPermissionTable } from '../parts/permissions.js';
@@ -37,7 +37,7 @@ export function open(page) {
 
     const view = () => [
         heading(name, { crumbs: [['Virtual hosts', ['vhosts']]], beside: vhost?.tracing && tag('tracing', 'warn'), actions: vhost && actions() }),
-        vhost === null ? h('p', { class: 'muted' }, 'Loading…') : h('div', { class: 'stack' }, content()),
+        vhost === null ? loading(page) : h('div', { class: 'stack' }, content()),
     ];
 
     const content = () => [

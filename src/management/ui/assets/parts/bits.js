@@ -22,6 +22,9 @@ export function card(title, { actions, beside, label, id } = {}, ...content) {
     return h('section', { class: 'card', 'aria-label': label ?? title, id, key: id ?? title }, h('header', {}, h('h2', {}, title), beside, actions && h('div', { class: 'actions' }, actions)), content);
 }
 
+/** Stands where something is not there yet. */
+export const loading = (page) => h('div', { class: 'empty' }, page.hasFailed ? 'There is nothing to show.' : 'Loading…');
+
 export const button = (text, click, { kind = '', disabled, title, ...rest } = {}) => h('button', { class: ['button', kind], type: 'button', disabled, title, on: { click }, ...rest }, text);
 
 export const tag = (text, kind = '', title) => h('span', { class: ['tag', kind], title }, text);

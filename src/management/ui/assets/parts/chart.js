@@ -123,7 +123,9 @@ function scale(state, shown) {
 
 /** Three or four round values from zero to at least `most`. */
 export function niceTicks(most, isBinary = false) {
-    const wanted = Math.max(most, isBinary ? 1024 : 1) / 3;
+    const least = isBinary ? 1024 : 1;
+    if (most === 0) return [0, least];
+    const wanted = (isBinary ? Math.max(most, least) : most) / 3;
     const base = isBinary ? 2 : 10;
     const power = base ** Math.floor(Math.log(wanted) / Math.log(base) + 1e-9);
     const step = (isBinary ? [1, 2] : [1, 2, 2.5, 5, 10]).map((factor) => factor * power).find((value) => value >= wanted - 1e-9 && (isBinary || power >= 10 || Number.isInteger(value) || most < 1));

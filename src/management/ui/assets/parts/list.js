@@ -5,6 +5,7 @@ import { get } from '../core/api.js';
 import { ask } from '../core/router.js';
 import { remember, settings } from '../core/settings.js';
 import { count } from '../core/format.js';
+import { loading } from './bits.js';
 import { table } from './table.js';
 
 const SIZES = [50, 100, 200, 500];
@@ -73,7 +74,7 @@ export function pagedList(options) {
             filterBar(wanted),
             state.picked.size > 0 && pickedBar(),
             state.found === null
-                ? h('div', { class: 'empty' }, 'Loading…')
+                ? loading(page)
                 : table({
                       caption: options.caption,
                       columns: options.columns,

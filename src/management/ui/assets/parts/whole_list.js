@@ -3,6 +3,7 @@
 import { h } from '../core/view.js';
 import { ask } from '../core/router.js';
 import { plural } from '../core/format.js';
+import { loading } from './bits.js';
 import { sortRows, table } from './table.js';
 
 /** `{ page, caption, unit, columns, keyOf, sort, nameOf?, picking? }`; `view(rows)` shows these. */
@@ -23,7 +24,7 @@ export function wholeList({ page, caption, unit, columns, keyOf, sort, nameOf = 
     };
 
     function view(rows) {
-        if (rows === null) return h('section', { class: 'card' }, h('div', { class: 'empty' }, 'Loading…'));
+        if (rows === null) return h('section', { class: 'card' }, loading(page));
         const sorted = { by: page.query.sort ?? sort, isReverse: page.query.desc === '1' };
         const text = (page.query.name ?? '').toLowerCase();
         const shown = sortRows(rows.filter((row) => nameOf(row).toLowerCase().includes(text)), sorted);
