@@ -85,17 +85,31 @@ need_cargo() {
             "Get it from https://rustup.rs (or, with rustup: rustup update stable) and run this again."
 }
 
-# Python with the packages of amqp-tests/python/requirements.txt, in an environment of its own: $WARREN_PYTHON.
+# A Chromium that can be driven, for the tests of the web UI; false, with the reason, when there is none to be had.
+find_browser() {
+    local name
+    for name in chromium chromium-browser google-chrome chrome; do
+        command -v "$name" >/dev/null && command -v chromedriver >/dev/null && return
+    done
+    if [ -z "$(candidate chromium-driver || true)" ]; then
+        say "no Chromium: this system has no package chromium-driver; install Chromium and chromedriver by hand"
+        return 1
+    fi
+    # In a shell of its own: a failure here leaves out these tests, not all of them.
+    (install_packages chromium chromium-driver) || return 1
+}
+
+# Python with the packages of the tests, in an environment of its own: $WARREN_PYTHON.
 need_python() {
-    local list=amqp-tests/python/requirements.txt environment=$WARREN_CACHE/python
+    local lists=(amqp-tests/python/requirements.txt amqp-tests/ui/requirements.txt) environment=$WARREN_CACHE/python
     python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3 python3-venv
     WARREN_PYTHON=$environment/bin/python
-    if ! cmp -s "$list" "$environment/requirements.txt" || ! "$WARREN_PYTHON" -c '' 2>/dev/null; then
+    if ! cat "${lists[@]}" | cmp -s - "$environment/requirements.txt" || ! "$WARREN_PYTHON" -c '' 2>/dev/null; then
         say "making the Python environment $environment"
         mkdir -p "$WARREN_CACHE"
         python3 -m venv --clear "$environment"
-        "$WARREN_PYTHON" -m pip install --quiet --disable-pip-version-check --requirement "$list"
-        cp "$list" "$environment/requirements.txt"
+        "$WARREN_PYTHON" -m pip install --quiet --disable-pip-version-check "${lists[@]/#/--requirement=}"
+        cat "${lists[@]}" >"$environment/requirements.txt"
     fi
 }
 

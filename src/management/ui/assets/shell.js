@@ -55,8 +55,13 @@ async function openPage(segments, query, where) {
     shell.problem = null;
     shell.isMenuOpen = false;
     if (found && may(found.page.needs)) {
-        const module = await found.page.load();
+        const module = await found.page.load().catch((error) => ({ error }));
         if (shell?.open !== open) return;
+        // Another version may be served by now, without this file.
+        if (module.error) {
+            shell.problem = new Error('its script is not there; load the page again');
+            return draw();
+        }
         open.page = { ...found.parameters, query, redraw: () => shell?.open === open && draw(), reload: () => open.refresher?.now() };
         open.view = module.open(open.page);
         open.refresher = refreshing((signal) => load(open, signal), (problem) => told(open, problem));

@@ -15,7 +15,7 @@ const destinationText = ({ destination }) => (destination === null || destinatio
 export function jobTable(jobs, { isOfQueue = false, changed }) {
     const cancel = (job) => attempt(`Cancel job ${job.id}`, () => remove(path('jobs', job.id)), `Job ${job.id} is cancelled`).then(changed);
     const columns = [
-        { label: 'Job', isHead: true, cell: (job) => [job.id, ' ', job.dry_run && tag('dry run')] },
+        { label: 'Job', isHead: true, class: 'nowrap', cell: (job) => [job.id, ' ', job.dry_run && tag('dry run')] },
         !isOfQueue && { label: 'Queue', class: 'clip', cell: (job) => h('a', { href: link(['queues', job.vhost, job.queue], { tab: 'messages' }) }, job.queue) },
         { label: 'What', cell: (job) => job.action },
         { label: 'To', rank: 'less', class: 'clip', cell: destinationText },
