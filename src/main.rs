@@ -2,6 +2,7 @@
 
 mod cluster_command;
 mod cluster_table;
+mod load_definitions;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -173,6 +174,7 @@ async fn serve(config: Config, salvage: bool) -> Result<(), String> {
     let tls = config.tls.as_ref().map(Tls::load).transpose()?;
     let doors = Doors::open(&config, tls.as_ref()).await.map_err(|error| error.to_string())?;
     let node = Node::start_with(config.clone(), salvage, tls).await.map_err(|error| error.to_string())?;
+    load_definitions::load(&node, &config).await?;
     say_addresses(&node, &doors);
     let management = management::start(node.control(), &config, doors.management);
     tracing::info!(data_dir = %data_dir.display(), "started");

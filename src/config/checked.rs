@@ -25,6 +25,8 @@ pub struct Config {
     pub proxy_protocol: ProxyProtocol,
     /// `[management]`
     pub management: HttpConfig,
+    /// `management.load_definitions`: a file of definitions that is imported at each start.
+    pub load_definitions: Option<PathBuf>,
     /// `[metrics]`
     pub metrics: HttpConfig,
     /// `[limits]`
@@ -207,6 +209,9 @@ impl Check<'_> {
             tls,
             proxy_protocol: self.proxy_protocol(&raw.proxy_protocol)?,
             management: self.management(&raw.management)?,
+            load_definitions: Some(raw.management.load_definitions.as_str())
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from),
             metrics: self.metrics(&raw.metrics)?,
             limits: self.limits(&raw.limits)?,
             memory: self.memory(&raw.memory)?,

@@ -109,11 +109,17 @@ pub(super) struct Management {
     pub enabled: bool,
     pub bind: String,
     pub tls_bind: String,
+    pub load_definitions: String,
 }
 
 impl Default for Management {
     fn default() -> Self {
-        Self { enabled: true, bind: "0.0.0.0:15672".to_owned(), tls_bind: String::new() }
+        Self {
+            enabled: true,
+            bind: "0.0.0.0:15672".to_owned(),
+            tls_bind: String::new(),
+            load_definitions: String::new(),
+        }
     }
 }
 

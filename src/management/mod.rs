@@ -5,9 +5,11 @@
 //! - `router`: all paths
 //! - `api`: what each path does; one file for each kind of object
 //! - `json`: argument tables as JSON, and back
+//! - `definitions`: all that is declared, out and in again
 //! - `ui`: the web UI
 
 mod api;
+pub mod definitions;
 pub mod http;
 pub mod json;
 mod router;

@@ -6,12 +6,18 @@ use axum::Router;
 use axum::response::IntoResponse;
 
 use super::api;
+use super::definitions;
 use super::http::{Api, Failure};
 use super::ui;
 
 /// Every path of the socket, ready to be served.
 pub(super) fn router(state: Api) -> Router {
-    Router::new().merge(api::routes()).merge(ui::routes()).fallback(nothing).with_state(state)
+    Router::new()
+        .merge(api::routes())
+        .merge(definitions::routes())
+        .merge(ui::routes())
+        .fallback(nothing)
+        .with_state(state)
 }
 
 async fn nothing() -> impl IntoResponse {

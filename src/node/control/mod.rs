@@ -4,6 +4,7 @@
 
 mod cluster;
 mod declarations;
+mod definitions;
 mod messages;
 mod names;
 mod parameters;
