@@ -45,6 +45,9 @@ mod expiry;
 mod limits;
 mod priorities;
 
+mod command_line;
+mod definitions;
+
 mod differential;
 
 mod surgery;

@@ -12,6 +12,7 @@ pub(crate) async fn load(node: &Node, config: &Config) -> Result<(), String> {
     if config.cluster.is_none() {
         return told(definitions::load(&control, &file).await);
     }
+    #[expect(clippy::disallowed_methods, reason = "it waits for other nodes while this one serves")]
     tokio::spawn(async move {
         if let Err(problem) = told(definitions::load(&control, &file).await) {
             tracing::error!(problem, "no definitions were imported");

@@ -1,5 +1,7 @@
 //! The `warren` command.
 
+#[expect(clippy::disallowed_methods, reason = "it asks nodes from outside, with an environment and a clock")]
+mod cli;
 mod cluster_command;
 mod cluster_table;
 mod load_definitions;
@@ -10,7 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use warren::config::{Config, HttpConfig, LogFormat};
@@ -22,7 +24,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// An AMQP 0-9-1 message broker.
 #[derive(Parser)]
-#[command(name = "warren", version)]
+#[command(name = "warren", version, after_help = cli::EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -34,6 +36,8 @@ enum Command {
     Server(Server),
     /// Asks the nodes of a cluster how they stand, and gives them orders.
     Cluster(cluster_command::Cluster),
+    #[command(flatten)]
+    Ask(cli::Ask),
     /// Puts load on a broker, checks every message and reports what it cost.
     Perf(Box<warren_perf::Arguments>),
 }
@@ -86,7 +90,19 @@ impl FromStr for Bind {
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(wrong) => {
+            let _ = wrong.print();
+            return ExitCode::from(if wrong.use_stderr() { cli::Failure::USAGE } else { 0 });
+        }
+    };
+    let result = match arguments.command {
+        Command::Ask(ask) => {
+            let Err(failure) = cli::run(ask, Arguments::command()) else { return ExitCode::SUCCESS };
+            say(&mut std::io::stderr(), &format!("warren: {failure}"));
+            return ExitCode::from(failure.code);
+        }
         Command::Server(server) => run(server),
         Command::Cluster(cluster) => order(cluster),
         Command::Perf(arguments) => {

@@ -7,6 +7,7 @@ pub(crate) mod codec;
 pub(crate) mod conn;
 pub(crate) mod event;
 pub(crate) mod operator;
+pub(crate) mod program;
 pub(crate) mod props;
 pub(crate) mod publish;
 pub(crate) mod request;

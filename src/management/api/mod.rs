@@ -7,6 +7,7 @@ mod connections;
 mod consumers;
 mod exchanges;
 mod features;
+mod health;
 mod limits;
 mod messages;
 mod nodes;
@@ -39,6 +40,7 @@ pub(super) fn routes() -> Router<Api> {
         .merge(parameters::routes())
         .merge(exchanges::routes())
         .merge(features::routes())
+        .merge(health::routes())
         .merge(limits::routes())
         .merge(messages::routes())
         .merge(permissions::routes())
