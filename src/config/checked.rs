@@ -9,6 +9,7 @@ use std::str::FromStr;
 use super::cluster::ClusterConfig;
 use super::error::ConfigError;
 use super::network::{HttpConfig, ProxyProtocol, TlsConfig};
+use super::oauth2::Oauth2;
 use super::raw;
 use crate::storage::SyncPolicy;
 
@@ -132,6 +133,25 @@ pub struct Security {
     pub default_password: String,
     /// Users refused from other machines.
     pub loopback_users: Vec<String>,
+    /// The user that whoever gives no name is; `None`: a name must be given.
+    pub anonymous_user: Option<String>,
+    /// What of a client's certificate is the user's name.
+    pub certificate_user: CertificateUser,
+    /// Tokens that are taken in place of passwords.
+    pub oauth2: Option<Oauth2>,
+}
+
+/// What of a client's certificate is the user's name (SASL EXTERNAL).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateUser {
+    /// The subject's common name.
+    CommonName,
+    /// The whole subject, such as `CN=client,O=Example`.
+    Subject,
+    /// The first DNS name.
+    DnsName,
+    /// The first e-mail address.
+    Email,
 }
 
 /// What the node says about itself.
@@ -327,7 +347,23 @@ impl Check<'_> {
         for user in &raw.loopback_users {
             self.short("security.loopback_users", user)?;
         }
+        if !raw.anonymous_user.is_empty() {
+            self.short("security.anonymous_user", &raw.anonymous_user)?;
+        }
+        let certificate_user = match raw.certificate_user.as_str() {
+            "common_name" => CertificateUser::CommonName,
+            "subject" => CertificateUser::Subject,
+            "dns_name" => CertificateUser::DnsName,
+            "email" => CertificateUser::Email,
+            other => {
+                let allowed = "\"common_name\", \"subject\", \"dns_name\" or \"email\"";
+                return Err(self.refused("security.certificate_user", other, allowed));
+            }
+        };
         Ok(Security {
+            anonymous_user: (!raw.anonymous_user.is_empty()).then_some(raw.anonymous_user),
+            certificate_user,
+            oauth2: raw.oauth2.map(|oauth2| self.oauth2(oauth2)).transpose()?,
             default_user: raw.default_user,
             default_password: raw.default_password,
             loopback_users: raw.loopback_users,
@@ -367,7 +403,7 @@ impl Check<'_> {
     }
 
     /// A name that fits in an AMQP short string.
-    fn short(&self, key: &'static str, found: &str) -> Result<(), ConfigError> {
+    pub(super) fn short(&self, key: &'static str, found: &str) -> Result<(), ConfigError> {
         if (1..=255).contains(&found.len()) {
             return Ok(());
         }

@@ -10,16 +10,22 @@ mod checked;
 mod cluster;
 mod error;
 mod network;
+mod oauth2;
 mod raw;
 
-pub use checked::{Config, Disk, Limits, Listener, Log, LogFormat, Logging, Memory, Node, Security};
+pub use checked::{
+    CertificateUser, Config, Disk, Limits, Listener, Log, LogFormat, Logging, Memory, Node, Security,
+};
 pub use cluster::{ClusterConfig, Minority, PeerSecurity, Secret, TlsFiles};
 pub use error::ConfigError;
 pub use network::{
     CertificateFiles, HttpConfig, IpNetwork, NamedCertificate, ProxyProtocol, TlsConfig, TlsVersion, Verify,
 };
+pub use oauth2::{Oauth2, TokenKey};
 
 #[cfg(test)]
 mod cluster_tests;
+#[cfg(test)]
+mod oauth2_tests;
 #[cfg(test)]
 mod tests;

@@ -227,6 +227,9 @@ pub(super) struct Security {
     pub default_user: String,
     pub default_password: String,
     pub loopback_users: Vec<String>,
+    pub anonymous_user: String,
+    pub certificate_user: String,
+    pub oauth2: Option<Oauth2>,
 }
 
 impl Default for Security {
@@ -235,6 +238,47 @@ impl Default for Security {
             default_user: "guest".to_owned(),
             default_password: "guest".to_owned(),
             loopback_users: vec!["guest".to_owned()],
+            anonymous_user: String::new(),
+            certificate_user: "common_name".to_owned(),
+            oauth2: None,
+        }
+    }
+}
+
+/// `[security.oauth2]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Oauth2 {
+    pub resource_server_id: String,
+    pub verify_audience: bool,
+    pub issuer: String,
+    pub scope_prefix: String,
+    pub scopes_claim: String,
+    pub user_claims: Vec<String>,
+    pub algorithms: Vec<String>,
+    pub keys: Vec<String>,
+    pub jwks_url: String,
+    pub jwks_ca: String,
+    pub fetch_interval_s: i64,
+    pub leeway_s: i64,
+}
+
+impl Default for Oauth2 {
+    fn default() -> Self {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        Self {
+            resource_server_id: String::new(),
+            verify_audience: true,
+            issuer: String::new(),
+            scope_prefix: String::new(),
+            scopes_claim: String::new(),
+            user_claims: texts(&["sub", "client_id"]),
+            algorithms: texts(&["RS256", "RS384", "RS512", "ES256", "ES384"]),
+            keys: Vec::new(),
+            jwks_url: String::new(),
+            jwks_ca: String::new(),
+            fetch_interval_s: 10,
+            leeway_s: 5,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
-use super::auth::{Attempts, Passwords};
+use super::auth::{Attempts, Oauth, Passwords};
 use super::clock::Clock;
 use super::cluster::handle::Cluster;
 use super::gathering::Gathering;
@@ -77,6 +77,8 @@ pub(crate) struct Shared {
     pub(crate) passwords: Passwords,
     /// Logins that went wrong.
     pub(crate) attempts: Attempts,
+    /// Tokens, if they are taken.
+    pub(crate) oauth: Option<Oauth>,
     next_id: AtomicU64,
     /// The node has to stop.
     stopping: AtomicBool,
@@ -100,6 +102,7 @@ impl Shared {
         placement: Placement,
         cluster: Option<Arc<Cluster>>,
     ) -> Self {
+        let oauth = config.security.oauth2.clone().map(Oauth::new);
         let mailbox_bytes = config.limits.mailbox_bytes;
         let places = Arc::new(Semaphore::new(config.listener.connections_max));
         let gathering_bytes = config.memory.gathering_bytes;
@@ -125,6 +128,7 @@ impl Shared {
             statistics: Statistics::default(),
             passwords: Passwords::default(),
             attempts: Attempts::default(),
+            oauth,
             // Numbers of consumers travel: they are unique in the cluster.
             next_id: AtomicU64::new(if cluster.is_some() {
                 first_connection(placement.node, 0) + 1

@@ -18,6 +18,9 @@ pub fn credentials(mechanism: &str, response: &[u8]) -> Option<(&'static str, Cr
     match mechanism {
         "PLAIN" => Some(("PLAIN", plain(response)?)),
         "AMQPLAIN" => Some(("AMQPLAIN", amqplain(response)?)),
+        // Who that is, is not for the client to say (RFC 4422, appendix A; RFC 4505).
+        "EXTERNAL" => Some(("EXTERNAL", Credentials { user: String::new(), password: Vec::new() })),
+        "ANONYMOUS" => Some(("ANONYMOUS", Credentials { user: String::new(), password: Vec::new() })),
         _ => None,
     }
 }
@@ -71,7 +74,7 @@ mod tests {
         let response = b"\x05LOGINS\0\0\0\x05guest\x08PASSWORDS\0\0\0\x06secret";
         assert_eq!(credentials("AMQPLAIN", response), Some(("AMQPLAIN", guest())));
         assert_eq!(amqplain(&response[..20]), None);
-        assert_eq!(credentials("EXTERNAL", b""), None);
+        assert_eq!(credentials("GSSAPI", b""), None);
     }
 
     #[test]

@@ -5,11 +5,13 @@
 //! - `scope`: the same as a token says it
 
 mod permission;
+mod scope;
 mod topic;
 
 use std::collections::BTreeMap;
 
 pub use permission::{Permission, PermissionSpec};
+pub use scope::Scopes;
 pub use topic::{TopicPermission, TopicPermissionSpec};
 
 /// The name that permissions know the default exchange by.

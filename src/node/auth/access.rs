@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Identity;
+use super::identity::{Identity, Token};
 use crate::broker::arguments::object_text;
 use crate::broker::rights::{DEFAULT_EXCHANGE, Right, VhostRights};
 use crate::broker::topology::Topology;
@@ -11,43 +11,72 @@ use crate::protocol::reply_code::ReplyCode;
 
 /// What an identity may do in a vhost, as it was in one version of the topology.
 #[derive(Clone, Debug)]
-pub(crate) struct Access {
-    rights: Option<Arc<VhostRights>>,
+pub(crate) struct Access(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Nothing,
+    /// What the user was given.
+    Rights(Arc<VhostRights>),
+    /// What the token says, in this vhost.
+    Token(Arc<Token>, Arc<str>),
 }
 
 impl Access {
     pub(crate) fn of(identity: &Identity, vhost: &str, topology: &Topology) -> Self {
-        let user = topology.user(&identity.name);
-        Self { rights: user.and_then(|user| user.rights_in(vhost)).cloned() }
+        if let Some(token) = &identity.token {
+            return Self(Kind::Token(Arc::clone(token), vhost.into()));
+        }
+        let rights = topology.user(&identity.name).and_then(|user| user.rights_in(vhost));
+        Self(rights.map_or(Kind::Nothing, |rights| Kind::Rights(Arc::clone(rights))))
     }
 
     /// Whether the vhost may be entered.
     pub(crate) fn may_enter(&self) -> bool {
-        self.rights.as_ref().is_some_and(|rights| rights.permission.is_some())
+        match &self.0 {
+            Kind::Nothing => false,
+            Kind::Rights(rights) => rights.permission.is_some(),
+            Kind::Token(token, vhost) => token.scopes.may_enter(vhost),
+        }
     }
 
     /// Whether that may be done with the queue or exchange of this name.
     pub(crate) fn allows(&self, right: Right, name: &str) -> bool {
         let name = if name.is_empty() { DEFAULT_EXCHANGE } else { name };
-        self.rights.as_ref().is_some_and(|rights| rights.allow(right, name))
+        match &self.0 {
+            Kind::Nothing => false,
+            Kind::Rights(rights) => rights.allow(right, name),
+            Kind::Token(token, vhost) => token.scopes.allow(vhost, right, name),
+        }
     }
 
     /// Whether some keys of topic exchanges may not be used.
     pub(crate) fn has_topics(&self) -> bool {
-        self.rights.as_ref().is_some_and(|rights| !rights.topics.is_empty())
+        match &self.0 {
+            Kind::Nothing => false,
+            Kind::Rights(rights) => !rights.topics.is_empty(),
+            Kind::Token(..) => true,
+        }
     }
 
     /// Whether that may be done with this key of a topic exchange.
     pub(crate) fn allows_key(&self, right: Right, exchange: &str, key: &str) -> bool {
-        self.rights.as_ref().is_none_or(|rights| rights.allow_key(right, exchange, key))
+        match &self.0 {
+            Kind::Nothing => true,
+            Kind::Rights(rights) => rights.allow_key(right, exchange, key),
+            Kind::Token(token, vhost) => token.scopes.allow_key(vhost, right, exchange, key),
+        }
     }
 
     /// Whether both allow the same, as far as it costs nothing to know.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        match (&self.rights, &other.rights) {
-            (Some(own), Some(others)) => Arc::ptr_eq(own, others),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
+        match (&self.0, &other.0) {
+            (Kind::Rights(own), Kind::Rights(others)) => Arc::ptr_eq(own, others),
+            (Kind::Token(own, vhost), Kind::Token(others, other)) => {
+                Arc::ptr_eq(own, others) && vhost == other
+            }
+            (Kind::Nothing, Kind::Nothing) => true,
+            (Kind::Nothing | Kind::Rights(_) | Kind::Token(..), _) => false,
         }
     }
 }

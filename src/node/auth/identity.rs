@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::broker::rights::Scopes;
+
 /// A user whose name and password, certificate or token were right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -10,12 +12,28 @@ pub struct Identity {
     pub name: Arc<str>,
     /// What the user may do besides working in vhosts, such as `administrator`.
     pub tags: Vec<String>,
+    /// What a token says, which then decides in place of permissions.
+    pub(crate) token: Option<Arc<Token>>,
+}
+
+/// A token that was right.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) scopes: Scopes,
+    /// When it expires, Unix milliseconds.
+    pub(crate) expires_ms: u64,
 }
 
 impl Identity {
     /// A user of this name, without tags.
     pub(crate) fn named(name: &str) -> Self {
-        Self { name: name.into(), tags: Vec::new() }
+        Self { name: name.into(), tags: Vec::new(), token: None }
+    }
+
+    /// When what was shown expires, if it does: Unix milliseconds.
+    #[must_use]
+    pub fn expires_ms(&self) -> Option<u64> {
+        self.token.as_ref().map(|token| token.expires_ms)
     }
 
     /// Whether the user has the tag.

@@ -237,6 +237,14 @@ impl Control {
         auth::authenticate(&self.shared, LoginProtocol::Http, user, password, from).await
     }
 
+    /// Checks a token, as `Authorization: Bearer` brings it.
+    ///
+    /// # Errors
+    /// When it is not right, or tokens are not taken.
+    pub async fn authenticate_token(&self, token: &str, from: IpAddr) -> Result<Identity, LoginRefused> {
+        auth::authenticate_token(&self.shared, LoginProtocol::Http, token.as_bytes(), from).await
+    }
+
     /// Whether a user may work in a vhost.
     #[must_use]
     pub fn may_enter(&self, identity: &Identity, vhost: &str) -> bool {

@@ -1,7 +1,7 @@
 //! From the protocol header to `connection.open-ok` (AMQP 0-9-1, section 2.2.4).
 
 use amq_protocol::protocol::AMQPClass;
-use amq_protocol::protocol::connection::{AMQPMethod, OpenOk, Start, StartOk, Tune, TuneOk};
+use amq_protocol::protocol::connection::{AMQPMethod, OpenOk, Start, StartOk, Tune, TuneOk, UpdateSecretOk};
 
 use super::{Connection, Event, Phase, Tuned};
 use crate::protocol::inbound::Input;
@@ -18,6 +18,13 @@ impl Connection {
         let tune = Tune { channel_max, frame_max, heartbeat: heartbeat_s };
         out.method(0, &AMQPClass::Connection(AMQPMethod::Tune(tune)));
         self.phase = Phase::Tune;
+    }
+
+    /// The new secret is taken.
+    pub fn update_secret_ok(&mut self, out: &mut Outbound) {
+        if self.phase == Phase::Running {
+            out.method(0, &AMQPClass::Connection(AMQPMethod::UpdateSecretOk(UpdateSecretOk {})));
+        }
     }
 
     /// The virtual host is there and open to the user.
@@ -66,7 +73,7 @@ impl Connection {
             version_major: 0,
             version_minor: 9,
             server_properties: std::mem::take(&mut self.server_properties),
-            mechanisms: negotiation::MECHANISMS.into(),
+            mechanisms: self.mechanisms.as_str().into(),
             locales: negotiation::LOCALES.into(),
         };
         out.method(0, &AMQPClass::Connection(AMQPMethod::Start(start)));
@@ -77,8 +84,9 @@ impl Connection {
     fn on_start_ok(&mut self, start_ok: StartOk, now_ms: u64) -> Option<Event<'static>> {
         let StartOk { client_properties, mechanism, response, .. } = start_ok;
         self.client_properties = client_properties.into();
-        let Some((mechanism, credentials)) = sasl::credentials(mechanism.as_str(), response.as_bytes())
-        else {
+        let is_offered = self.mechanisms.split(' ').any(|offered| offered == mechanism.as_str());
+        let credentials = sasl::credentials(mechanism.as_str(), response.as_bytes());
+        let Some((mechanism, credentials)) = credentials.filter(|_| is_offered) else {
             return self.end_silently("SASL mechanism not offered, or its response malformed", now_ms);
         };
         self.phase = Phase::Login;

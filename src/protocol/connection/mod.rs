@@ -13,13 +13,14 @@ mod tests;
 use std::sync::Arc;
 
 use amq_protocol::protocol::AMQPClass;
-use amq_protocol::protocol::connection::{AMQPMethod, UpdateSecretOk};
+use amq_protocol::protocol::connection::AMQPMethod;
 use amq_protocol::types::{AMQPValue, FieldTable};
 
 use self::channels::Channels;
 use super::error::{MethodId, Refusal};
 use super::heartbeat::Heartbeat;
 use super::inbound::Input;
+use super::negotiation;
 use super::outbound::Outbound;
 use super::reply_code::ReplyCode;
 
@@ -86,7 +87,7 @@ pub enum Event<'a> {
         /// The virtual host asked for.
         vhost: String,
     },
-    /// A new secret; it is already answered.
+    /// A new secret: to be answered by `update_secret_ok`, or by `fail`.
     UpdateSecret {
         /// The secret as it was sent.
         secret: Vec<u8>,
@@ -114,6 +115,8 @@ pub struct Connection {
     /// When the handshake must be over.
     handshake_until_ms: u64,
     server_properties: FieldTable,
+    /// The SASL mechanisms offered, with spaces between them.
+    mechanisms: String,
     client_properties: Arc<FieldTable>,
     tuned: Tuned,
     heartbeat: Heartbeat,
@@ -156,12 +159,19 @@ impl Connection {
             phase: Phase::Preamble,
             handshake_until_ms: now_ms.saturating_add(limits.handshake_timeout_ms),
             server_properties,
+            mechanisms: negotiation::MECHANISMS.to_owned(),
             client_properties: Arc::default(),
             tuned: Tuned { frame_max, channel_max, heartbeat_s },
             heartbeat: Heartbeat::new(now_ms),
             channels: Channels::default(),
             limits,
         }
+    }
+
+    /// Offers a SASL mechanism beside those that take names and passwords.
+    pub fn offer(&mut self, mechanism: &str) {
+        self.mechanisms.push(' ');
+        self.mechanisms.push_str(mechanism);
     }
 
     /// Whether `handle` would hand this publish or settlement on unchanged, as [`Event::Channel`]; the owner may then
@@ -326,7 +336,6 @@ impl Connection {
                     return Some(Event::Closing);
                 }
                 AMQPClass::Connection(AMQPMethod::UpdateSecret(update)) => {
-                    out.method(0, &AMQPClass::Connection(AMQPMethod::UpdateSecretOk(UpdateSecretOk {})));
                     return Some(Event::UpdateSecret { secret: update.new_secret.as_bytes().to_vec() });
                 }
                 // Only a broker blocks; RabbitMQ lets it pass from a client.

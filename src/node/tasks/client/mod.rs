@@ -101,6 +101,7 @@ impl Client {
     fn new(shared: Arc<Shared>, socket: Socket, origin: Origin) -> Self {
         let local = origin.local;
         let mut session = Session::new(shared, origin);
+        session.offer_mechanisms();
         session.tally.local = local;
         let inbound = Inbound::new(&session.limits());
         let active_ms = session.now_ms;
@@ -135,6 +136,7 @@ impl Client {
                 self.note_activity();
             }
             self.session.end_if_forced().await;
+            self.session.end_if_expired().await;
             self.session.check_time();
             self.session.look_at_deliveries().await;
             if let Err(error) = self.session.flush(&mut self.socket) {

@@ -187,6 +187,7 @@ impl Session {
             self.room_timeout_ms(),
             self.block_timeout_ms(),
             self.turn_timeout_ms,
+            self.expires_ms(),
         ];
         let at_ms = own.into_iter().chain([other_ms]).flatten().min();
         at_ms.map(|at_ms| self.shared.clock.instant_of(at_ms))
@@ -245,7 +246,7 @@ impl Session {
                 self.login(mechanism, user, password).await;
             }
             Event::Open { vhost } => self.open(vhost),
-            Event::UpdateSecret { .. } => {}
+            Event::UpdateSecret { secret } => self.update_secret(secret).await,
             Event::ChannelOpened(number) => {
                 self.epoch = self.epoch.wrapping_add(1);
                 self.channels.insert(number, Channel::new(self.epoch));
