@@ -1,5 +1,6 @@
 //! Exchanges.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -8,10 +9,12 @@ use axum::routing::get;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use super::numbers::{Rate, shown};
 use super::rights::Rights;
 use super::shape::{Table, exchange_name};
 use crate::management::http::{Api, Body, Caller, Failure, ListQuery, Manager, Outcome, Parameters, reply};
 use crate::management::json::table_from_json;
+use crate::node::statistics::ExchangeNumbers;
 use crate::node::{Exchange, ExchangeSpec};
 
 pub(super) fn routes() -> Router<Api> {
@@ -24,7 +27,43 @@ pub(super) fn routes() -> Router<Api> {
 struct Row {
     vhost: Arc<str>,
     exchange: Exchange,
+    policy: Option<String>,
+    passed: Option<Passed>,
     is_alone: bool,
+}
+
+/// What passed an exchange.
+#[derive(Clone, Debug, Serialize)]
+struct Passed {
+    publish_in: u64,
+    publish_in_details: Rate,
+    publish_out: u64,
+    publish_out_details: Rate,
+}
+
+impl Passed {
+    fn of(numbers: &ExchangeNumbers) -> Self {
+        let [rate_in, rate_out] = numbers.rates.map(shown);
+        Self {
+            publish_in: numbers.counts.publish_in,
+            publish_in_details: Rate::Now(rate_in),
+            publish_out: numbers.counts.publish_out,
+            publish_out_details: Rate::Now(rate_out),
+        }
+    }
+}
+
+/// What passed exchanges, by vhost and name.
+type AllPassed = HashMap<(String, String), Passed>;
+
+async fn all_passed(api: &Api) -> AllPassed {
+    let all = api.control.exchange_numbers().await.all;
+    all.into_iter()
+        .map(|numbers| {
+            let passed = Passed::of(&numbers);
+            ((numbers.vhost, numbers.name), passed)
+        })
+        .collect()
 }
 
 #[derive(Serialize)]
@@ -35,11 +74,13 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     incoming: Option<[(); 0]>,
     internal: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_stats: Option<&'a Passed>,
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     outgoing: Option<[(); 0]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    policy: Option<String>,
+    policy: Option<&'a str>,
     #[serde(rename = "type")]
     kind: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,20 +91,21 @@ struct Shown<'a> {
 impl Serialize for Row {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Exchange { name, spec, predeclared, .. } = &self.exchange;
-        let shown = Shown {
+        let view = Shown {
             arguments: Table(&spec.arguments),
             auto_delete: spec.auto_delete,
             durable: spec.durable,
             incoming: self.is_alone.then_some([]),
             internal: spec.internal,
+            message_stats: self.passed.as_ref(),
             name,
             outgoing: self.is_alone.then_some([]),
-            policy: None,
+            policy: self.policy.as_deref(),
             kind: &spec.kind,
             user_who_performed_action: predeclared.then_some("rmq-internal"),
             vhost: &self.vhost,
         };
-        shown.serialize(serializer)
+        view.serialize(serializer)
     }
 }
 
@@ -73,15 +115,21 @@ fn default_exchange() -> Exchange {
     Exchange { name: "".into(), spec, predeclared: true }
 }
 
-fn rows(api: &Api, vhost: &Arc<str>) -> impl Iterator<Item = Row> {
+fn row(api: &Api, vhost: &Arc<str>, exchange: Exchange, passed: &mut AllPassed) -> Row {
+    let passed = passed.remove(&(vhost.to_string(), exchange.name.to_string()));
+    let policy = api.control.exchange_policy(vhost, &exchange.name).and_then(|found| found.policy);
+    Row { vhost: Arc::clone(vhost), exchange, policy, passed, is_alone: false }
+}
+
+fn rows(api: &Api, vhost: &Arc<str>, passed: &mut AllPassed) -> Vec<Row> {
     let all = std::iter::once(default_exchange()).chain(api.control.exchanges(vhost));
-    let vhost = Arc::clone(vhost);
-    all.map(move |exchange| Row { vhost: Arc::clone(&vhost), exchange, is_alone: false })
+    all.map(|exchange| row(api, vhost, exchange, passed)).collect()
 }
 
 async fn list_all(State(api): State<Api>, Manager(caller): Manager, query: ListQuery) -> Outcome {
     let vhosts = caller.vhosts(&api);
-    query.reply(vhosts.iter().flat_map(|vhost| rows(&api, vhost)).collect())
+    let mut passed = all_passed(&api).await;
+    query.reply(vhosts.iter().flat_map(|vhost| rows(&api, vhost, &mut passed)).collect())
 }
 
 async fn list(
@@ -91,7 +139,8 @@ async fn list(
     query: ListQuery,
 ) -> Outcome {
     caller.sees(&api, &vhost)?;
-    query.reply(rows(&api, &vhost.into()).collect())
+    let mut passed = all_passed(&api).await;
+    query.reply(rows(&api, &vhost.into(), &mut passed))
 }
 
 fn find(api: &Api, vhost: &str, name: &str) -> Result<Exchange, Failure> {
@@ -109,7 +158,8 @@ async fn show(
 ) -> Outcome {
     caller.sees(&api, &vhost)?;
     let exchange = find(&api, &vhost, &exchange_name(name))?;
-    Ok(query.show(&Row { vhost: vhost.into(), exchange, is_alone: true }))
+    let row = row(&api, &vhost.into(), exchange, &mut all_passed(&api).await);
+    Ok(query.show(&Row { is_alone: true, ..row }))
 }
 
 /// Where something is declared: the vhost must be there and open to the caller.

@@ -76,9 +76,13 @@ fn row(api: &Api, node: &NodeNumbers, histories: &Histories) -> Map<String, Valu
         "cluster_links": [],
         "metrics_gc_queue_length": {},
         "io_read_avg_time": 0.0,
+        "io_read_avg_time_details": {"rate": 0.0},
         "io_write_avg_time": 0.0,
+        "io_write_avg_time_details": {"rate": 0.0},
         "io_sync_avg_time": average_ms(node.storage.log_sync_us, node.storage.log_syncs),
+        "io_sync_avg_time_details": {"rate": 0.0},
         "io_seek_avg_time": 0.0,
+        "io_seek_avg_time_details": {"rate": 0.0},
     });
     let counts = [
         ("mem_used", node.memory_bytes),

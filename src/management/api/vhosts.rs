@@ -1,6 +1,6 @@
 //! Vhosts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,7 +9,9 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::numbers::{MessageStats, Rate, shown as rounded};
 use super::shape::words;
+use crate::broker::counts::MessageCounts;
 use crate::broker::rights::PermissionSpec;
 use crate::broker::topology::VhostSettings;
 use crate::management::http::{Administrator, Api, Body, Failure, ListQuery, Manager, Outcome, reply};
@@ -29,7 +31,55 @@ struct Shown<'a> {
     default_queue_type: &'a str,
     metadata: Metadata<'a>,
     tracing: bool,
-    cluster_state: BTreeMap<String, &'static str>,
+    cluster_state: &'a BTreeMap<String, &'static str>,
+    messages: u64,
+    messages_details: Rate,
+    messages_ready: u64,
+    messages_ready_details: Rate,
+    messages_unacknowledged: u64,
+    messages_unacknowledged_details: Rate,
+    recv_oct: u64,
+    recv_oct_details: Rate,
+    send_oct: u64,
+    send_oct_details: Rate,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_stats: Option<MessageStats>,
+}
+
+/// What the queues and connections of a vhost do.
+#[derive(Clone, Debug, Default)]
+struct Sums {
+    ready: u64,
+    unacked: u64,
+    counts: MessageCounts,
+    rates: [f32; MessageCounts::COUNT],
+    recv_oct: u64,
+    send_oct: u64,
+    recv_rate: f32,
+    send_rate: f32,
+}
+
+/// The sums of all vhosts, or of one.
+async fn sums(api: &Api, vhost: Option<&str>) -> HashMap<String, Sums> {
+    let (queues, connections) = tokio::join!(api.control.queue_list(vhost), api.control.connection_list());
+    let mut sums: HashMap<String, Sums> = HashMap::new();
+    for queue in queues.all {
+        let Some(numbers) = queue.numbers else { continue };
+        let sum = sums.entry(queue.entry.vhost.to_string()).or_default();
+        sum.ready += numbers.ready + numbers.delayed;
+        sum.unacked += numbers.unacked;
+        sum.counts.add(&numbers.counts);
+        let rates = numbers.rates.as_deref().copied().unwrap_or_default();
+        sum.rates.iter_mut().zip(rates).for_each(|(sum, rate)| *sum += rate);
+    }
+    for connection in connections.all {
+        let sum = sums.entry(connection.facts.vhost).or_default();
+        sum.recv_oct += connection.numbers.traffic.recv_oct;
+        sum.send_oct += connection.numbers.traffic.send_oct;
+        sum.recv_rate += connection.numbers.rates.recv_oct;
+        sum.send_rate += connection.numbers.rates.send_oct;
+    }
+    sums
 }
 
 #[derive(Serialize)]
@@ -44,11 +94,13 @@ struct Row {
     name: Arc<str>,
     settings: VhostSettings,
     nodes: BTreeMap<String, &'static str>,
+    sums: Sums,
 }
 
 impl Serialize for Row {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let VhostSettings { description, tags, default_queue_type, .. } = &self.settings;
+        let sums = &self.sums;
         let shown = Shown {
             name: &self.name,
             description,
@@ -60,7 +112,18 @@ impl Serialize for Row {
                 default_queue_type: default_queue_type.as_deref(),
             },
             tracing: false,
-            cluster_state: self.nodes.clone(),
+            cluster_state: &self.nodes,
+            messages: sums.ready + sums.unacked,
+            messages_details: Rate::default(),
+            messages_ready: sums.ready,
+            messages_ready_details: Rate::default(),
+            messages_unacknowledged: sums.unacked,
+            messages_unacknowledged_details: Rate::default(),
+            recv_oct: sums.recv_oct,
+            recv_oct_details: Rate::Now(rounded(sums.recv_rate)),
+            send_oct: sums.send_oct,
+            send_oct_details: Rate::Now(rounded(sums.send_rate)),
+            message_stats: (!sums.counts.is_zero()).then(|| MessageStats::new(&sums.counts, &sums.rates)),
         };
         shown.serialize(serializer)
     }
@@ -72,9 +135,14 @@ fn nodes(api: &Api) -> BTreeMap<String, &'static str> {
 
 async fn list(State(api): State<Api>, Manager(caller): Manager, query: ListQuery) -> Outcome {
     let nodes = nodes(&api);
+    let mut sums = sums(&api, None).await;
     let all = api.control.vhosts().into_iter();
     let seen = all.filter(|(name, _)| caller.is_monitoring() || caller.may_enter(&api, name));
-    query.reply(seen.map(|(name, settings)| Row { name, settings, nodes: nodes.clone() }).collect())
+    let row = |(name, settings): (Arc<str>, VhostSettings)| {
+        let sums = sums.remove(&*name).unwrap_or_default();
+        Row { name, settings, nodes: nodes.clone(), sums }
+    };
+    query.reply(seen.map(row).collect())
 }
 
 async fn show(
@@ -85,7 +153,8 @@ async fn show(
 ) -> Outcome {
     let settings = api.control.vhost(&vhost).ok_or_else(Failure::no_object)?;
     caller.sees(&api, &vhost)?;
-    Ok(query.show(&Row { name: vhost.into(), settings, nodes: nodes(&api) }))
+    let sums = sums(&api, Some(&vhost)).await.remove(&vhost).unwrap_or_default();
+    Ok(query.show(&Row { name: vhost.into(), settings, nodes: nodes(&api), sums }))
 }
 
 async fn put(

@@ -11,6 +11,9 @@ use super::failure::Failure;
 /// Bytes of a body at most: definitions of many thousand objects fit.
 pub const BODY_BYTES_MAX: usize = 20_000_000;
 
+/// RabbitMQ's printer breaks lines before this column.
+const LINE_MAX: usize = 79;
+
 /// The object in a request's body; an empty body is an empty object.
 #[derive(Debug, Default)]
 pub struct Body(pub Map<String, Value>);
@@ -41,8 +44,7 @@ impl Body {
             return Ok(());
         }
         let one_line = format!("[{}]", missing.join(","));
-        // RabbitMQ's printer breaks lines of more than 80 columns.
-        let text = if one_line.len() <= 80 { one_line } else { format!("[{}]", missing.join(",\n ")) };
+        let text = if one_line.len() < LINE_MAX { one_line } else { format!("[{}]", missing.join(",\n ")) };
         Err(Failure::bad_request(text))
     }
 
