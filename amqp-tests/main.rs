@@ -15,6 +15,8 @@ mod support;
 mod endings;
 mod frames;
 mod handshake;
+mod logins;
+mod permissions;
 
 mod channels;
 mod deduplication;

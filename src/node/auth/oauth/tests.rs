@@ -151,12 +151,13 @@ fn passwords_are_no_tokens() {
 }
 
 /// A server with a key set, which counts how often it is asked.
+#[expect(clippy::disallowed_methods, reason = "a server of a test")]
 fn serve(keys: Value) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/keys", listener.local_addr().unwrap());
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&asked);
-    std::thread::spawn(move || {
+    let answer = move || {
         for socket in listener.incoming() {
             let mut socket = socket.unwrap();
             let lines = BufReader::new(socket.try_clone().unwrap()).lines();
@@ -167,7 +168,8 @@ fn serve(keys: Value) -> (String, Arc<AtomicUsize>) {
                 format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
             socket.write_all(format!("{head}{body}").as_bytes()).unwrap();
         }
-    });
+    };
+    std::thread::spawn(answer);
     (url, asked)
 }
 
