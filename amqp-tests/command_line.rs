@@ -70,6 +70,31 @@ fn settings_are_set_listed_and_taken_away() {
 }
 
 #[test]
+fn users_are_declared_with_what_they_may_do_and_deleted() {
+    let Some(broker) = Broker::own() else { return };
+    let go = |arguments: &[&str]| warren(&broker, arguments).done();
+    let variables = [("WARREN_NODE", broker.management())];
+    run(&variables, &["declare", "user", "ann", "--password-stdin", "--tags", "management"], "se cret\n")
+        .done();
+    go(&["declare", "permissions", "ann", "^ann", ".*", "x"]);
+    go(&["set", "topic-permissions", "ann", "amq.topic", "^a", "^b"]);
+    go(&["set", "user-limit", "ann", "max-channels", "5"]);
+    run(&variables, &["list", "queues", "-u", "ann", "-p", "se cret"], "").done();
+    let permissions = go(&["list", "permissions", "-f", "user=ann", "-o", "json"]).json();
+    let wanted = json!([{"user": "ann", "vhost": "/", "configure": "^ann", "write": ".*", "read": "x"}]);
+    assert_eq!(permissions, wanted);
+    let topics = go(&["list", "topic-permissions", "-c", "exchange,write,read", "-o", "tsv"]);
+    assert_eq!(topics.out, "exchange\twrite\tread\namq.topic\t^a\t^b\n");
+    let limits = go(&["list", "limits", "-o", "json"]).json();
+    assert_eq!(limits, json!([{"kind": "user", "name": "ann", "limits": {"max-channels": 5}}]));
+    go(&["delete", "user-limit", "ann", "max-channels"]);
+    go(&["delete", "topic-permissions", "ann"]);
+    go(&["delete", "permissions", "ann"]);
+    go(&["delete", "user", "ann"]);
+    assert_eq!(names(&go(&["list", "users", "-o", "json"]).json()), ["guest"]);
+}
+
+#[test]
 fn messages_are_published_got_and_purged() {
     let Some(broker) = Broker::own() else { return };
     let go = |arguments: &[&str]| warren(&broker, arguments).done();

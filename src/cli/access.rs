@@ -10,22 +10,22 @@ use super::failure::Failure;
 const DEFAULT_NODE: &str = "http://127.0.0.1:15672";
 const DEFAULT_USER: &str = "guest";
 
-/// Flags that every command has.
+/// Flags that every command has. Their identifiers must be those of no other argument, or one would be taken for the other.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Node and output")]
 pub(crate) struct Access {
     /// HTTP address of the node [env: WARREN_NODE] [default: http://127.0.0.1:15672]
-    #[arg(long, global = true, value_name = "URL")]
-    node: Option<String>,
+    #[arg(long = "node", global = true, value_name = "URL")]
+    node_url: Option<String>,
     /// User name [env: WARREN_USER] [default: guest]
-    #[arg(long, short = 'u', global = true, value_name = "NAME")]
-    user: Option<String>,
+    #[arg(long = "user", short = 'u', global = true, value_name = "NAME")]
+    as_user: Option<String>,
     /// Password; better in the environment or the file [env: WARREN_PASSWORD] [default: guest]
-    #[arg(long, short = 'p', global = true, value_name = "PASSWORD")]
-    password: Option<String>,
+    #[arg(long = "password", short = 'p', global = true, value_name = "PASSWORD")]
+    as_password: Option<String>,
     /// OAuth 2 token in place of user and password [env: WARREN_TOKEN]
-    #[arg(long, global = true, value_name = "TOKEN")]
-    token: Option<String>,
+    #[arg(long = "token", global = true, value_name = "TOKEN")]
+    as_token: Option<String>,
     /// How answers are shown
     #[arg(long, short = 'o', global = true, value_enum, default_value = "table")]
     pub(crate) output: Output,
@@ -72,14 +72,14 @@ impl Access {
             let variable = || std::env::var(variable).ok().filter(|value| !value.is_empty());
             flag.clone().or_else(variable).or(in_file)
         };
-        let node = pick(&self.node, "WARREN_NODE", file.node).unwrap_or_else(|| DEFAULT_NODE.to_owned());
+        let node = pick(&self.node_url, "WARREN_NODE", file.node).unwrap_or_else(|| DEFAULT_NODE.to_owned());
         let node = if node.contains("://") { node } else { format!("http://{node}") };
         let default = || DEFAULT_USER.to_owned();
         Ok(Target {
             node: node.trim_end_matches('/').trim_end_matches("/api").to_owned(),
-            user: pick(&self.user, "WARREN_USER", file.user).unwrap_or_else(default),
-            password: pick(&self.password, "WARREN_PASSWORD", file.password).unwrap_or_else(default),
-            token: pick(&self.token, "WARREN_TOKEN", file.token),
+            user: pick(&self.as_user, "WARREN_USER", file.user).unwrap_or_else(default),
+            password: pick(&self.as_password, "WARREN_PASSWORD", file.password).unwrap_or_else(default),
+            token: pick(&self.as_token, "WARREN_TOKEN", file.token),
         })
     }
 }

@@ -113,7 +113,9 @@ impl Node {
 /// The reason in a refusal's body.
 pub(crate) fn reason(body: &Value) -> String {
     match body.get("reason").or_else(|| body.get("error")).unwrap_or(body) {
-        Value::String(text) => text.clone(),
+        Value::String(text) => {
+            text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(": ")
+        }
         Value::Null => "no reason was given".to_owned(),
         other => other.to_string(),
     }
@@ -169,6 +171,7 @@ mod tests {
         use serde_json::json;
         assert_eq!(reason(&json!({"error": "bad_request", "reason": "x"})), "x");
         assert_eq!(reason(&json!({"error": "y"})), "y");
+        assert_eq!(reason(&json!({"reason": "Validation failed\n\nx\n"})), "Validation failed: x");
         assert_eq!(reason(&json!({"reason": ["no_such_vhost", "v"]})), r#"["no_such_vhost","v"]"#);
     }
 }

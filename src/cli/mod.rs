@@ -138,3 +138,37 @@ pub(crate) fn run(ask: Ask, program: Command) -> Result<(), Failure> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(subcommand)]
+        ask: Ask,
+    }
+
+    #[test]
+    fn the_names_of_objects_are_not_taken_for_who_asks() {
+        for line in [
+            "declare user ann --new-password x",
+            "declare permissions ann",
+            "set user-limit ann max-channels 5",
+            "delete permissions ann",
+            "delete user ann",
+        ] {
+            let Line { ask } = Line::try_parse_from(["warren"].into_iter().chain(line.split(' '))).unwrap();
+            let shown = format!("{ask:?}");
+            assert!(shown.contains("as_user: None") && shown.contains("\"ann\""), "{line}: {shown}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        use clap::CommandFactory;
+        Line::command().debug_assert();
+    }
+}
