@@ -106,6 +106,13 @@ impl StoredBuilder {
         Some(())
     }
 
+    /// The entry that a store without a row of the group has everything of: its beginning, or none for who came later and has no
+    /// copy yet.
+    #[must_use]
+    pub fn beginning(&self) -> u64 {
+        self.stored.found.base_index.min(BEGUN)
+    }
+
     /// All records were added. The cold store says what it holds: entries up to `applied`; with `restoring` it is a copy that is
     /// not complete.
     ///

@@ -10,9 +10,6 @@ use crate::replication::{Stored, StoredBuilder, shard_of};
 use crate::storage::log::READABLE_SHARDS;
 use crate::storage::{ColdStore, Entry, StorageError};
 
-/// The first entry of a group is its beginning, which needs no row.
-const FOUNDED: u64 = 1;
-
 /// A group as a restart finds it.
 #[derive(Debug)]
 pub(in crate::node) struct RecoveredGroup {
@@ -65,6 +62,7 @@ impl Groups {
     }
 }
 
+/// A group that owns queues: its log and what the cold store says of it.
 fn of_queues(
     cold: &ColdStore,
     group: GroupId,
@@ -72,7 +70,7 @@ fn of_queues(
 ) -> Result<RecoveredGroup, StorageError> {
     let row = match cold.get_group(group, STATE)? {
         Some(row) => GroupRow::decode(&row).ok_or_else(|| damaged(group, &"its row is malformed"))?,
-        None => GroupRow { applied: FOUNDED, ..GroupRow::default() },
+        None => GroupRow { applied: builder.beginning(), ..GroupRow::default() },
     };
     let restoring = cold.get_group(group, RESTORING)?.is_some();
     Ok(RecoveredGroup { stored: builder.finish(row.applied, restoring)?, meta_index: row.meta_index })
