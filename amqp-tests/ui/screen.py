@@ -10,8 +10,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-WAIT_SECONDS = 15
+WAIT_SECONDS = 30
 INTERVAL_MS = 1000
+SAID_MAX = 4000
 
 
 def quoted(text):
@@ -72,7 +73,7 @@ class Screen:
             except StaleElementReferenceException:
                 pass  # the page was drawn anew meanwhile
             if time.monotonic() > end:
-                raise AssertionError(f"waited too long{': ' + what if what else ''}; the page says:\n{self.text()}")
+                raise AssertionError(f"waited too long{': ' + what if what else ''}; the page says:\n{self.text()[:SAID_MAX]}")
             time.sleep(0.05)
 
     def all(self, css):

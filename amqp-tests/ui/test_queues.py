@@ -131,7 +131,9 @@ def many(channel, unique):
     """Ten thousand queues that go with the connection."""
     stem = unique("many")
     for at in range(MANY):
-        channel.queue_declare(f"{stem}-{at:05}", exclusive=True)
+        # Without waiting for each answer: pika's blocking channel has no such way of its own.
+        channel._impl.queue_declare(f"{stem}-{at:05}", exclusive=True)
+    channel.queue_declare(f"{stem}-00000", exclusive=True)
     return stem
 
 
@@ -155,5 +157,5 @@ def test_ten_thousand_queues_are_paged_sorted_and_filtered(screen, channel, many
     screen.fill("Filter queues by name", f"^{many}-0000[1-3]$")
     screen.wait_for("3 of ")
     screen.until(lambda: screen.rows() == 3)
-    slowest = screen.run("return Math.max(...performance.getEntriesByType('resource').filter((one) => one.name.includes('/api/queues?')).slice(-3).map((one) => one.duration))")
-    assert slowest < 5000, f"a page of the list took {slowest} ms"
+    largest = screen.run("return Math.max(...performance.getEntriesByType('resource').filter((one) => one.name.includes('/api/queues?')).map((one) => one.encodedBodySize))")
+    assert largest < 500_000, "only one page of the list travels"

@@ -87,7 +87,7 @@ function details(queue) {
         ['Type', queue.type ?? queue.arguments?.['x-queue-type'] ?? 'classic'],
         queue.leader || queue.node ? ['Leader', queue.leader ?? queue.node] : null,
         queue.members && ['Members', h('span', { class: 'tags' }, queue.members.map((member) => tag(member, queue.online?.includes(member) === false ? 'bad' : 'good', queue.online?.includes(member) === false ? 'offline' : 'online')))],
-        queue.idle_since && ['Idle since', String(queue.idle_since)],
+        queue.idle_since && !String(queue.idle_since).startsWith('1970') && ['Idle since', String(queue.idle_since)],
         queue.head_message_timestamp && ['Oldest message', date(queue.head_message_timestamp * 1000)],
         queue.oldest_message_age_ms !== undefined && ['Age of the oldest', duration(queue.oldest_message_age_ms)],
         queue.consumer_utilisation !== undefined && queue.consumers > 0 && ['Consumer capacity', `${Math.round(100 * (queue.consumer_capacity ?? queue.consumer_utilisation ?? 0))} %`],
