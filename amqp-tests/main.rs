@@ -61,6 +61,7 @@ mod lapin_example;
 mod large;
 mod load;
 mod memory;
+mod metrics;
 mod mixed_load;
 mod odd;
 mod overload;

@@ -193,12 +193,14 @@ async fn serve(config: Config, salvage: bool) -> Result<(), String> {
     load_definitions::load(&node, &config).await?;
     say_addresses(&node, &doors);
     let management = management::start(node.control(), &config, doors.management);
+    let metrics = management::metrics::start(node.control(), doors.metrics);
     tracing::info!(data_dir = %data_dir.display(), "started");
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
         () = node.stopped() => {}
     }
+    metrics.stop().await;
     management.stop().await;
     node.stop().await?;
     tracing::info!("stopped");

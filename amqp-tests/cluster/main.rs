@@ -27,6 +27,7 @@ mod load;
 mod minority;
 mod network;
 mod nodes;
+mod numbers;
 mod small_disk;
 
 use std::path::PathBuf;

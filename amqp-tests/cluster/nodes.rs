@@ -102,6 +102,11 @@ impl Nodes {
         self.nodes.iter().map(|node| format!("{}:{CLIENT_PORT}", node.host)).collect()
     }
 
+    /// Where metrics are.
+    pub(super) fn metrics(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| format!("{}:{METRICS_PORT}", node.host)).collect()
+    }
+
     /// Starts a node's process.
     pub(super) fn begin(&mut self, place: usize) {
         assert!(self.nodes[place].process.is_none(), "node {} is not running", place + 1);

@@ -6,12 +6,14 @@
 //! - `api`: what each path does; one file for each kind of object
 //! - `json`: argument tables as JSON, and back
 //! - `definitions`: all that is declared, out and in again
+//! - `metrics`: Prometheus, on sockets of its own
 //! - `ui`: the web UI
 
 mod api;
 pub mod definitions;
 pub mod http;
 pub mod json;
+pub mod metrics;
 mod router;
 mod ui;
 

@@ -49,6 +49,17 @@ pub(crate) fn open_files() -> (u64, u64) {
     (open.saturating_sub(1), most.unwrap_or(0))
 }
 
+/// Bytes of all files in a directory and those in it.
+pub(crate) fn directory_bytes(dir: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let bytes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => directory_bytes(&entry.path()),
+        // Files come and go.
+        metadata => metadata.map_or(0, |metadata| metadata.len()),
+    });
+    bytes.sum()
+}
+
 fn total(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)

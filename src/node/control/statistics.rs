@@ -171,6 +171,38 @@ impl Control {
         gather::node(&self.shared).await
     }
 
+    /// The cluster's name: as it was given, or that of the node.
+    #[must_use]
+    pub fn cluster_name(&self) -> String {
+        let given = self.shared.topology().parameter("cluster_name").map(str::to_owned);
+        let given = given.and_then(|text| serde_json::from_str::<String>(&text).ok());
+        given.unwrap_or_else(|| self.shared.config.node.name.clone())
+    }
+
+    /// All queues as they are declared, wherever they are.
+    #[must_use]
+    pub fn declared_queues(&self) -> Vec<Arc<QueueEntry>> {
+        gather::queues_of(&self.shared, None, None)
+    }
+
+    /// Numbers of those of these queues that this node serves.
+    pub async fn own_queue_numbers(&self, queues: &[Arc<QueueEntry>]) -> Vec<QueueNumbers> {
+        gather::own_queues(&self.shared, queues, false).await
+    }
+
+    /// The connections of this node.
+    #[must_use]
+    pub fn own_connections(&self) -> Vec<ConnectionInfo> {
+        let all = gather::connections(&self.shared).into_iter();
+        all.map(|(facts, numbers)| ConnectionInfo { facts, numbers }).collect()
+    }
+
+    /// What clients of this node published to exchanges.
+    #[must_use]
+    pub fn own_exchanges(&self) -> Vec<ExchangeNumbers> {
+        gather::exchanges(&self.shared)
+    }
+
     /// The histories of all nodes, by their names: what belongs together can be added up sample by sample.
     pub async fn node_histories(&self, lengths: Span, rates: Span) -> Of<Vec<(String, NodeSeries)>> {
         let Of { all, silent } = self.ask_all(Ask::History { lengths, rates }).await;

@@ -120,6 +120,7 @@ impl Node {
         let shared = Arc::new(Shared::new(config, clock, topology, placement, cluster));
         let failure = Failure::default();
         let log = start_log(log, &shared, &failure);
+        shared.statistics.watch_log(log.gauge());
         stalls::watch(&log, &shared)?;
         let cold = start_cold(cold, &shared, &failure)?;
         let node = Self { shared, addresses, log, cold, failure, joined, _directory: directory };

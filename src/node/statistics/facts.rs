@@ -357,6 +357,10 @@ impl QueueTotals {
     }
 }
 
+/// The bounds of the histogram of body sizes, in bytes.
+pub const SIZE_BOUNDS: [u64; 8] =
+    [100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_000, 100_000_000];
+
 /// How a node stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -417,6 +421,10 @@ pub struct NodeNumbers {
     pub churn: Churn,
     /// What went over its clients' sockets.
     pub traffic: Traffic,
+    /// Messages of its clients by the size of their bodies: how many within each of [`SIZE_BOUNDS`], and how many bytes.
+    pub sizes: Vec<u64>,
+    /// Bytes of all bodies.
+    pub size_sum: u64,
     /// Queues that it owns: classic ones, and quorum queues that it leads.
     pub classic: QueueTotals,
     /// Quorum queues that it leads.
@@ -444,10 +452,6 @@ pub struct StorageNumbers {
     /// Syncs by how long they took: how many took at most so many microseconds ([`SYNC_BOUNDS_US`]), each bound for itself.
     pub log_syncs_within: Vec<u64>,
 }
-
-/// The bounds of the histogram of syncs, in microseconds.
-pub const SYNC_BOUNDS_US: [u64; 12] =
-    [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 1_000_000];
 
 /// A group, as one of its members sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

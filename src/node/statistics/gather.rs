@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::facts::{
     ConnectionFacts, ConnectionNumbers, ConsumerFacts, ExchangeNumbers, GroupNumbers, MemberNumbers,
-    NodeNumbers, QueueNumbers, StorageNumbers,
+    NodeNumbers, QueueNumbers,
 };
 use super::history::Span;
 use super::registry::TotalsByType;
@@ -206,7 +206,7 @@ pub(crate) async fn own_totals(shared: &Shared) -> TotalsByType {
     totals
 }
 
-fn connections(shared: &Shared) -> Vec<(ConnectionFacts, ConnectionNumbers)> {
+pub(crate) fn connections(shared: &Shared) -> Vec<(ConnectionFacts, ConnectionNumbers)> {
     let name = &shared.config.node.name;
     let is_short = shared.resource_alarms.are_on();
     let all = shared.statistics.connections.iter();
@@ -225,7 +225,7 @@ fn consumers(shared: &Shared) -> Vec<ConsumerFacts> {
     shared.statistics.consumers.iter().map(|record| record.facts(name)).collect()
 }
 
-fn exchanges(shared: &Shared) -> Vec<ExchangeNumbers> {
+pub(crate) fn exchanges(shared: &Shared) -> Vec<ExchangeNumbers> {
     let all = shared.statistics.exchanges();
     let numbers = |(vhost, name, counts): (Box<str>, Box<str>, _)| {
         let key = (vhost, name);
@@ -284,9 +284,20 @@ pub(crate) async fn node_with(shared: &Shared, [classic, quorum]: TotalsByType) 
         traffic: counted.traffic,
         classic,
         quorum,
-        storage: StorageNumbers::default(),
+        storage: statistics.storage(),
+        sizes: within(&counted.sizes),
+        size_sum: counted.size_sum,
         groups: groups(shared).await,
     }
+}
+
+/// How many are within each bound, from how many are between two; the last one is all.
+fn within(between: &[u64]) -> Vec<u64> {
+    let sum = |sum: &mut u64, count: &u64| {
+        *sum += count;
+        Some(*sum)
+    };
+    between.iter().scan(0, sum).collect()
 }
 
 /// How the groups stand, as this node sees them.

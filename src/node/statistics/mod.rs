@@ -15,9 +15,10 @@ mod history;
 mod registry;
 mod sampled;
 
+pub use crate::storage::log::SYNC_BOUNDS_US;
 pub use facts::{
     ChannelNumbers, Churn, ConnectionFacts, ConnectionNumbers, ConnectionState, ConsumerFacts,
-    ExchangeNumbers, GroupNumbers, MemberNumbers, NodeNumbers, QueueNumbers, QueueTotals, SYNC_BOUNDS_US,
+    ExchangeNumbers, GroupNumbers, MemberNumbers, NodeNumbers, QueueNumbers, QueueTotals, SIZE_BOUNDS,
     StorageNumbers, TlsFacts, Traffic, TrafficRates,
 };
 pub use history::{Details, Sample, Span};

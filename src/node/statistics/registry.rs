@@ -2,14 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use amq_protocol::types::FieldTable;
 use bytes::Bytes;
 use dashmap::DashMap;
 
 use super::facts::{
-    Churn, ConnectionFacts, ConnectionNumbers, ConsumerFacts, QueueTotals, TlsFacts, Traffic, TrafficRates,
+    Churn, ConnectionFacts, ConnectionNumbers, ConsumerFacts, QueueTotals, SIZE_BOUNDS, StorageNumbers,
+    TlsFacts, Traffic, TrafficRates,
 };
 use super::history::rate;
 use super::sampled::Histories;
@@ -18,6 +19,8 @@ use crate::broker::counts::{DeathCounts, ExchangeCounts, MessageCounts};
 use crate::broker::ids::ConnectionId;
 use crate::broker::queue::{ConsumerId, DeathReason};
 use crate::broker::topology::QueueEntry;
+use crate::node::tls::TlsSession;
+use crate::storage::log::LogGauge;
 
 /// An open connection, as it shows itself.
 #[derive(Debug)]
@@ -28,7 +31,7 @@ pub(crate) struct ConnectionRecord {
     pub(crate) user: Box<str>,
     pub(crate) vhost: Box<str>,
     pub(crate) auth_mechanism: Box<str>,
-    pub(crate) tls: Option<Box<TlsFacts>>,
+    pub(crate) tls: Option<Arc<TlsSession>>,
     pub(crate) protocol: &'static str,
     pub(crate) client_properties: Arc<FieldTable>,
     pub(crate) timeout_s: u16,
@@ -64,7 +67,7 @@ pub(crate) struct Opened {
     pub(crate) user: String,
     pub(crate) vhost: String,
     pub(crate) auth_mechanism: String,
-    pub(crate) tls: Option<Box<TlsFacts>>,
+    pub(crate) tls: Option<Arc<TlsSession>>,
     pub(crate) protocol: &'static str,
     pub(crate) client_properties: Arc<FieldTable>,
     pub(crate) timeout_s: u16,
@@ -107,7 +110,7 @@ impl ConnectionRecord {
             user: self.user.to_string(),
             vhost: self.vhost.to_string(),
             auth_mechanism: self.auth_mechanism.to_string(),
-            tls: self.tls.as_deref().cloned(),
+            tls: self.tls.as_deref().map(tls_facts),
             protocol: self.protocol.to_owned(),
             client_properties: FieldTable::clone(&self.client_properties),
             timeout_s: self.timeout_s,
@@ -165,6 +168,17 @@ impl ConnectionRecord {
                 SampledChannel { number: channel.number, counts: channel.counts, rates }
             })
             .collect();
+    }
+}
+
+fn tls_facts(tls: &TlsSession) -> TlsFacts {
+    let certificate = tls.certificate.as_ref();
+    TlsFacts {
+        protocol: tls.version.to_owned(),
+        cipher: tls.cipher.clone(),
+        peer_subject: certificate.map(|certificate| certificate.subject.clone()),
+        peer_issuer: certificate.map(|certificate| certificate.issuer.clone()),
+        peer_validity: certificate.map(|certificate| certificate.validity.clone()),
     }
 }
 
@@ -236,6 +250,22 @@ pub(crate) struct ClientCounts {
     pub(crate) received_confirm: u64,
     pub(crate) routed: u64,
     pub(crate) traffic: Traffic,
+    /// Publishes by the first of [`SIZE_BOUNDS`] that their body keeps, and those above all of them.
+    pub(crate) sizes: [u64; SIZE_BOUNDS.len() + 1],
+    pub(crate) size_sum: u64,
+}
+
+impl ClientCounts {
+    /// So many publishes have bodies of this size.
+    #[inline]
+    pub(crate) fn sized(&mut self, bytes: usize, count: u64) {
+        let bytes = bytes as u64;
+        let at = SIZE_BOUNDS.partition_point(|bound| *bound < bytes);
+        if let Some(sized) = self.sizes.get_mut(at) {
+            *sized += count;
+        }
+        self.size_sum += bytes * count;
+    }
 }
 
 /// What the machine was measured to be like.
@@ -247,6 +277,7 @@ pub(crate) struct Measured {
     pub(crate) disk_free_limit_bytes: u64,
     pub(crate) fds: u64,
     pub(crate) fds_max: u64,
+    pub(crate) cold_bytes: u64,
 }
 
 /// Queues, as [`Statistics::churned`] counts them; connections and channels likewise.
@@ -272,7 +303,10 @@ pub(crate) struct Statistics {
     exchanges: DashMap<(Box<str>, Box<str>), ExchangeCounts>,
     messages: Sums<{ MessageCounts::COUNT }>,
     /// Publishes with confirms, publishes that went to a queue, and the four numbers of [`Traffic`].
-    more: Sums<6>,
+    more: Sums<7>,
+    sizes: Sums<{ SIZE_BOUNDS.len() + 1 }>,
+    /// The log, once it runs.
+    log: OnceLock<LogGauge>,
     churn: Sums<7>,
     deaths: Sums<{ DeathCounts::COUNT }>,
     /// What queues have counted that are gone from here: classic, quorum.
@@ -286,17 +320,39 @@ impl Statistics {
     pub(crate) fn count(&self, counts: &ClientCounts) {
         self.messages.add(counts.messages.to_array());
         let Traffic { recv_oct, recv_cnt, send_oct, send_cnt } = counts.traffic;
-        self.more.add([counts.received_confirm, counts.routed, recv_oct, recv_cnt, send_oct, send_cnt]);
+        let ClientCounts { received_confirm, routed, size_sum, .. } = *counts;
+        self.more.add([received_confirm, routed, recv_oct, recv_cnt, send_oct, send_cnt, size_sum]);
+        self.sizes.add(counts.sizes);
     }
 
     /// All that clients have told.
     pub(crate) fn counted(&self) -> ClientCounts {
-        let [received_confirm, routed, recv_oct, recv_cnt, send_oct, send_cnt] = self.more.get();
+        let [received_confirm, routed, recv_oct, recv_cnt, send_oct, send_cnt, size_sum] = self.more.get();
         ClientCounts {
             messages: MessageCounts::from_array(self.messages.get()),
             received_confirm,
             routed,
             traffic: Traffic { recv_oct, recv_cnt, send_oct, send_cnt },
+            sizes: self.sizes.get(),
+            size_sum,
+        }
+    }
+
+    /// The log runs.
+    pub(crate) fn watch_log(&self, log: LogGauge) {
+        let _ = self.log.set(log);
+    }
+
+    /// What the node's disk does.
+    pub(crate) fn storage(&self) -> StorageNumbers {
+        let log = self.log.get().map(LogGauge::numbers).unwrap_or_default();
+        StorageNumbers {
+            log_bytes: log.live_bytes,
+            cold_bytes: self.measured().cold_bytes,
+            log_syncs: log.syncs,
+            log_written_bytes: log.written_bytes,
+            log_sync_us: log.sync_us,
+            log_syncs_within: log.syncs_within.to_vec(),
         }
     }
 

@@ -37,10 +37,14 @@ async fn sample(shared: &Shared) {
     shared.statistics.histories(|histories| histories.put_node(&node, now_ms));
 }
 
-/// With many connections the system has long lists of open files to tell.
+/// With many connections the system has long lists of open files to tell, and it may have to look for what is on disk.
 async fn measure_files(shared: &Shared) {
-    let Ok((fds, fds_max)) = tokio::task::spawn_blocking(machine::open_files).await else { return };
-    shared.statistics.measure(|measured| (measured.fds, measured.fds_max) = (fds, fds_max));
+    let cold_dir = shared.config.node.data_dir.join("cold");
+    let measure = move || (machine::open_files(), machine::directory_bytes(&cold_dir));
+    let Ok(((fds, fds_max), cold_bytes)) = tokio::task::spawn_blocking(measure).await else { return };
+    shared.statistics.measure(|measured| {
+        (measured.fds, measured.fds_max, measured.cold_bytes) = (fds, fds_max, cold_bytes);
+    });
 }
 
 async fn sample_queues(shared: &Shared) -> TotalsByType {

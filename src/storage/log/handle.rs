@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::gauge::LogGauge;
 use super::{Append, ReadBack, ReadableLog, Synced, stall::Progress, table::Table};
 use crate::storage::error::StorageError;
 
@@ -66,6 +67,12 @@ impl LogHandle {
         let watch = thread::Builder::new().name("log-watch".to_owned());
         let watch = watch.spawn(move || progress.watch(limit, on_stall));
         watch.map(drop).map_err(StorageError::io("start the watch of", &self.running.table.dir))
+    }
+
+    /// What its disk does, for as long as it runs and after.
+    #[must_use]
+    pub fn gauge(&self) -> LogGauge {
+        LogGauge::new(self.running.progress.counts.clone(), self.running.table.clone())
     }
 
     /// Bytes in segments that are not released.

@@ -9,6 +9,7 @@
 //! - `medium`: the write and the sync, apart so that tests can make them fail; `direct`: past the page cache
 //! - `highest`: the highest index of each shard
 //! - `readback`: reading records of some shards while the log runs
+//! - `gauge`: what the disk does, for people
 //! - `stall`: noticing a disk that does not answer
 //! - `table`: closed segments, releasing and recycling them
 //! - `writer`: the thread that writes and syncs group by group
@@ -25,6 +26,7 @@
 
 mod direct;
 mod frame;
+mod gauge;
 mod handle;
 mod highest;
 mod medium;
@@ -47,6 +49,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+pub use gauge::{LogGauge, LogNumbers, SYNC_BOUNDS_US};
 pub use handle::LogHandle;
 pub use options::{LogOptions, SyncPolicy};
 pub use record::PAYLOAD_MAX;

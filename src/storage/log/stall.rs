@@ -6,11 +6,13 @@
 
 use std::{
     sync::{
-        Condvar, Mutex, PoisonError,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
+
+use super::gauge::Counts;
 
 /// The longest time between two looks.
 const LOOK_EVERY_MAX: Duration = Duration::from_millis(300);
@@ -21,6 +23,8 @@ pub(super) struct Progress {
     start: Instant,
     /// Milliseconds from `start`, one more than there were; 0 between operations.
     since_ms: AtomicU64,
+    /// What was done so far.
+    pub(super) counts: Arc<Counts>,
     is_over: Mutex<bool>,
     over: Condvar,
 }
@@ -30,6 +34,7 @@ impl Default for Progress {
         Self {
             start: Instant::now(),
             since_ms: AtomicU64::new(0),
+            counts: Arc::default(),
             is_over: Mutex::default(),
             over: Condvar::new(),
         }
@@ -42,6 +47,14 @@ impl Progress {
         self.since_ms.store(self.now_ms() + 1, Ordering::Relaxed);
         let done = operation();
         self.since_ms.store(0, Ordering::Relaxed);
+        done
+    }
+
+    /// Runs a sync.
+    pub(super) fn during_sync<T>(&self, sync: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let done = self.during(sync);
+        self.counts.synced(began.elapsed());
         done
     }
 

@@ -234,12 +234,13 @@ impl LogWriter {
         }
         self.active.at += len;
         self.table.add_live(len);
+        self.progress.counts.wrote(len);
         self.unsynced_since.get_or_insert_with(Instant::now);
         Ok(())
     }
 
     pub(super) fn sync(&mut self) -> Result<(), StorageError> {
-        let synced = self.progress.during(|| self.active.medium.sync());
+        let synced = self.progress.during_sync(|| self.active.medium.sync());
         synced.map_err(StorageError::io("sync", &self.active.path))?;
         self.active.synced = self.active.at;
         self.unsynced_since = None;

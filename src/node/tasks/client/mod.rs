@@ -99,10 +99,8 @@ struct Client {
 
 impl Client {
     fn new(shared: Arc<Shared>, socket: Socket, origin: Origin) -> Self {
-        let local = origin.local;
         let mut session = Session::new(shared, origin);
         session.offer_mechanisms();
-        session.tally.local = local;
         let inbound = Inbound::new(&session.limits());
         let active_ms = session.now_ms;
         Self {
@@ -241,16 +239,22 @@ impl Client {
 
     /// Takes the publishes that repeat the last one.
     fn take_repeated(&mut self) {
-        let mut taken = 0;
+        let (mut taken, mut alike, mut size) = (0, 0, 0);
         while self.session.may_repeat()
             && let Some(bytes) = self.read.get(self.consumed..)
             && let Some((consumed, body)) = self.inbound.next_repeated(bytes)
         {
             self.consumed += consumed;
             self.session.publish_repeated(body);
+            if body.len() != size {
+                self.session.count_sizes(size, std::mem::take(&mut alike));
+                size = body.len();
+            }
+            alike += 1;
             taken += 1;
         }
         if taken > 0 {
+            self.session.count_sizes(size, alike);
             self.session.count_repeated(taken);
         }
     }

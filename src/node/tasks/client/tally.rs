@@ -1,6 +1,5 @@
 //! What a connection counts, and tells the node of from time to time.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::block::Block;
@@ -14,7 +13,7 @@ use crate::broker::queue::{ConsumerId, ConsumerSpec};
 use crate::broker::topology::QueueEntry;
 use crate::node::statistics::{
     Came, ChannelNumbers, ClientCounts, ConnectionNumbers, ConnectionRecord, ConnectionState, ConsumerRecord,
-    Opened, TlsFacts,
+    Opened,
 };
 use crate::protocol::inbound::Publish;
 
@@ -37,12 +36,6 @@ pub(super) struct Tally {
     has_counted: bool,
     /// How the user has logged in.
     pub(super) mechanism: String,
-    /// This end of the socket.
-    pub(super) local: Option<SocketAddr>,
-    /// What is known of its TLS.
-    pub(super) tls: Option<Box<TlsFacts>>,
-    /// It came over a WebSocket.
-    pub(super) is_web: bool,
 }
 
 impl Tally {
@@ -88,12 +81,12 @@ impl Session {
         let record = ConnectionRecord::new(Opened {
             id: self.link.id,
             peer: self.peer,
-            local: self.tally.local.unwrap_or(self.peer),
+            local: self.origin.local.unwrap_or(self.peer),
             user: self.user.clone(),
             vhost: self.vhost.clone(),
             auth_mechanism: std::mem::take(&mut self.tally.mechanism),
-            tls: self.tally.tls.take(),
-            protocol: if self.tally.is_web { "Web AMQP 0-9-1" } else { "AMQP 0-9-1" },
+            tls: self.origin.tls.clone(),
+            protocol: if self.origin.is_web { "Web AMQP 0-9-1" } else { "AMQP 0-9-1" },
             client_properties: self.connection.shared_client_properties(),
             timeout_s: tuned.heartbeat_s,
             frame_max: tuned.frame_max,
@@ -160,6 +153,7 @@ impl Session {
         exchange.publish_out += copies as u64;
         tally.counts.routed += u64::from(copies > 0);
         tally.counts.received_confirm += u64::from(channel.ledger.is_some());
+        tally.counts.sized(publish.body.len(), 1);
         tally.has_counted = true;
         count(channel, &mut tally.counts, |counts| {
             counts.publish += 1;
@@ -171,6 +165,11 @@ impl Session {
                 }) += 1;
             }
         });
+    }
+
+    /// So many publishes like the one before had bodies of this size.
+    pub(super) fn count_sizes(&mut self, bytes: usize, count: u64) {
+        self.tally.counts.sized(bytes, count);
     }
 
     /// So many publishes were like the one before.
@@ -262,6 +261,7 @@ impl Session {
                 numbers.channels.iter().map(|known| known.number).collect();
             let unknown = self.channels.keys().filter(|number| !known.contains(number));
             let new = unknown.map(|number| ChannelNumbers { number: *number, ..ChannelNumbers::default() });
+            numbers.channels.reserve_exact(self.channels.len() - numbers.channels.len());
             numbers.channels.extend(new);
             numbers.channels.sort_unstable_by_key(|known| known.number);
         }
