@@ -304,6 +304,8 @@ fn a_new_secret_is_answered_and_blocked_ignored() {
     let update = connection::UpdateSecret { new_secret: "x".into(), reason: "why".into() };
     let event = peer.send(0, AMQPMethod::UpdateSecret(update));
     assert_eq!(event, Some(Event::UpdateSecret { secret: b"x".to_vec() }));
+    assert_eq!(peer.answers(), [], "its owner looks at it first");
+    peer.connection.update_secret_ok(&mut peer.out);
     assert!(matches!(peer.answers()[..], [(0, AMQPClass::Connection(AMQPMethod::UpdateSecretOk(_)))]));
     assert_eq!(peer.send(0, AMQPMethod::Blocked(connection::Blocked::default())), None);
     assert_eq!(peer.answers(), []);
