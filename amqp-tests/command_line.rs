@@ -150,6 +150,41 @@ fn exit_codes_tell_what_went_wrong() {
 }
 
 #[test]
+fn health_checks_answer_as_rabbitmqs_do() {
+    let Some(broker) = Broker::own() else { return };
+    let well = [
+        "alarms",
+        "local-alarms",
+        "certificate-expiration/4/weeks",
+        "virtual-hosts",
+        "quorum-queues-without-elected-leaders/all-vhosts",
+        "metadata-store/initialized",
+        "is-in-service",
+    ];
+    let checked = |checks: &[&str]| {
+        let arguments = [&["health", "--output", "json"], checks].concat();
+        let ran = warren(&broker, &arguments);
+        let answers: Value = serde_json::from_str(&ran.out).unwrap_or_default();
+        (ran.code, answers)
+    };
+    let (code, answers) = checked(&well);
+    assert_eq!(code, 0, "{answers}");
+    for answer in answers.as_array().expect("a list") {
+        assert_eq!(answer["answer"], json!({"status": "ok"}), "{answer}");
+    }
+    let (code, answers) = checked(&["protocol-listener/amqp", "node-is-quorum-critical"]);
+    assert_eq!(code, 0);
+    assert_eq!(answers[0]["answer"], json!({"status": "ok", "protocol": "amqp"}));
+    assert_eq!(answers[1]["answer"], json!({"status": "ok", "reason": "single node cluster"}));
+    let (code, answers) = checked(&["port-listener/1"]);
+    assert_eq!(code, 5);
+    assert_eq!(answers[0]["answer"]["reason"], json!("No active listener"));
+    assert_eq!(answers[0]["answer"]["missing"], json!(1));
+    assert_eq!(checked(&["certificate-expiration/4/moons"]).0, 2);
+    assert_eq!(checked(&["no-such-check"]).0, 4);
+}
+
+#[test]
 fn every_subcommand_teaches_with_examples_and_the_program_tells_its_exit_codes() {
     let commands = [
         "status",
