@@ -18,7 +18,7 @@ export function messageView(message, at, extra) {
             extra,
             h('strong', {}, `#${count(message.id ?? at + 1)}`),
             message.state && message.state !== 'ready' && tag(message.state, 'warn'),
-            h('span', {}, h('span', { class: 'muted' }, 'from '), message.exchange || '(default exchange)'),
+            h('span', {}, h('span', { class: 'muted' }, 'through '), message.exchange || '(default exchange)'),
             h('span', {}, h('span', { class: 'muted' }, 'key '), h('code', {}, message.routing_key)),
             message.redelivered && tag('redelivered', 'warn', 'It was delivered before'),
             message.delivery_count > 0 && tag(`came back ${plural(message.delivery_count, 'time')}`, 'warn'),
