@@ -52,6 +52,8 @@ mod definitions;
 
 mod differential;
 
+mod events;
+mod firehose;
 mod surgery;
 mod surgery_kills;
 

@@ -7,6 +7,7 @@
 //! - `tasks`: everything that runs on its own
 //! - `replies`, `presence`: who waits for direct replies, who is connected
 //! - `control`: what those who run the node may ask of it
+//! - `events`: what happens, told to those who listen
 //! - `surgery`: what operators do with messages in queues
 //! - `statistics`: what was counted, and how it is asked for
 //! - `gathering`: how many bytes of large messages may be gathered at once
@@ -21,6 +22,7 @@ mod clock;
 mod cluster;
 mod control;
 mod doors;
+mod events;
 mod gathering;
 mod links;
 mod machine;

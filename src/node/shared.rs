@@ -10,6 +10,9 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use super::auth::{Attempts, Oauth, Passwords};
 use super::clock::Clock;
 use super::cluster::handle::Cluster;
+use super::events::declarations::Announced;
+use super::events::telling::Listeners;
+use super::events::tracing::Tracing;
 use super::gathering::Gathering;
 use super::links::{Applied, ClientInput, ClientLink, Commit, MetaInput, ShardInput, TransactionInput};
 use super::mailbox::Mailbox;
@@ -69,6 +72,10 @@ pub(crate) struct Shared {
     pub(crate) resource_alarms: ResourceAlarms,
     /// Who is connected.
     pub(crate) presence: Presence,
+    /// Whether somebody listens to events.
+    pub(crate) listeners: Listeners,
+    /// Vhosts whose messages are copied.
+    pub(crate) tracing: Tracing,
     /// What is done with messages in queues.
     pub(crate) jobs: Jobs,
     /// What was counted.
@@ -124,6 +131,8 @@ impl Shared {
             gathering: Gathering::new(gathering_bytes),
             resource_alarms: ResourceAlarms::default(),
             presence: Presence::default(),
+            listeners: Listeners::default(),
+            tracing: Tracing::default(),
             jobs: Jobs::default(),
             statistics: Statistics::default(),
             passwords: Passwords::default(),
@@ -209,9 +218,14 @@ impl Shared {
     /// # Errors
     /// What the topology answers, or 541 when the node is stopping.
     pub(crate) async fn apply(&self, command: topology::Command) -> Result<Applied, Refusal> {
+        let announced = Announced::before(self, &command);
         let (reply, answer) = oneshot::channel();
         self.meta.push(MetaInput::Apply(Box::new(command), reply));
-        answer.await.unwrap_or_else(|_| Err(stopping()))
+        let applied = answer.await.unwrap_or_else(|_| Err(stopping()));
+        if let (Some(announced), Ok(applied)) = (announced, &applied) {
+            announced.tell(self, &applied.outcome);
+        }
+        applied
     }
 
     /// Commits a transaction: when this returns, all of it is safe and visible.

@@ -57,6 +57,12 @@ pub struct ExchangeEntry {
 }
 
 impl ExchangeEntry {
+    /// How many bindings have it as their source.
+    #[must_use]
+    pub fn bindings_from(&self) -> usize {
+        self.bindings_from
+    }
+
     pub(super) fn new(name: &str, kind: ExchangeKind, arguments: FieldTable) -> Self {
         let alternate = alternate_in(&arguments);
         Self {

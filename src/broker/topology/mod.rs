@@ -53,6 +53,7 @@ pub use route::{RouteError, RouteQuery, Routed};
 pub use row::{Row, RowKey};
 pub use settings::{UserLimits, VhostLimits, VhostSettings};
 pub use users::User;
+pub use vhost::{EVENT_EXCHANGE, EVENT_VHOST};
 
 use queues::Queues;
 use vhost::Vhost;

@@ -23,6 +23,11 @@ const PREDECLARED: [(&str, ExchangeKind, bool); 6] = [
     ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
 ];
 
+/// The vhost of the exchanges in which the node tells of itself.
+pub const EVENT_VHOST: &str = "/";
+/// Where it tells what happens (RabbitMQ: Event Exchange).
+pub const EVENT_EXCHANGE: &str = "amq.rabbitmq.event";
+
 /// What is declared in one vhost.
 #[derive(Debug)]
 pub(super) struct Vhost {
@@ -40,6 +45,9 @@ impl Vhost {
         let mut exchanges = Exchanges::default();
         for (exchange, kind, internal) in PREDECLARED {
             exchanges.insert(ExchangeEntry::predeclared(exchange, kind, internal));
+        }
+        if name == EVENT_VHOST {
+            exchanges.insert(ExchangeEntry::predeclared(EVENT_EXCHANGE, ExchangeKind::Topic, true));
         }
         Self {
             name: name.into(),

@@ -93,6 +93,7 @@ struct Metadata<'a> {
 struct Row {
     name: Arc<str>,
     settings: VhostSettings,
+    is_traced: bool,
     nodes: BTreeMap<String, &'static str>,
     sums: Sums,
 }
@@ -111,7 +112,7 @@ impl Serialize for Row {
                 tags: words(tags),
                 default_queue_type: default_queue_type.as_deref(),
             },
-            tracing: false,
+            tracing: self.is_traced,
             cluster_state: &self.nodes,
             messages: sums.ready + sums.unacked,
             messages_details: Rate::default(),
@@ -140,7 +141,8 @@ async fn list(State(api): State<Api>, Manager(caller): Manager, query: ListQuery
     let seen = all.filter(|(name, _)| caller.is_monitoring() || caller.may_enter(&api, name));
     let row = |(name, settings): (Arc<str>, VhostSettings)| {
         let sums = sums.remove(&*name).unwrap_or_default();
-        Row { name, settings, nodes: nodes.clone(), sums }
+        let is_traced = api.control.is_traced(&name);
+        Row { name, settings, is_traced, nodes: nodes.clone(), sums }
     };
     query.reply(seen.map(row).collect())
 }
@@ -154,7 +156,8 @@ async fn show(
     let settings = api.control.vhost(&vhost).ok_or_else(Failure::no_object)?;
     caller.sees(&api, &vhost)?;
     let sums = sums(&api, Some(&vhost)).await.remove(&vhost).unwrap_or_default();
-    Ok(query.show(&Row { name: vhost.into(), settings, nodes: nodes(&api), sums }))
+    let is_traced = api.control.is_traced(&vhost);
+    Ok(query.show(&Row { name: vhost.into(), settings, is_traced, nodes: nodes(&api), sums }))
 }
 
 async fn put(
@@ -163,7 +166,7 @@ async fn put(
     Path(vhost): Path<String>,
     body: Body,
 ) -> Outcome {
-    body.flag("tracing")?;
+    let tracing = body.get("tracing").map(|_| body.flag("tracing")).transpose()?;
     let description = described(&body, "description")?;
     let tags = tags(&body)?;
     let default_queue_type = body.text("default_queue_type")?.filter(|name| *name != "undefined");
@@ -188,6 +191,9 @@ async fn put(
     if is_new {
         // Whoever makes a vhost may work in it, as in RabbitMQ.
         api.control.set_permissions(caller.name(), &vhost, PermissionSpec::all()).await?;
+    }
+    if let Some(tracing) = tracing {
+        api.control.set_tracing(&vhost, tracing)?;
     }
     Ok(reply::put(is_new))
 }

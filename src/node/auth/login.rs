@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Identity, LoginProtocol, LoginRefused, Oauth};
 use crate::broker::topology::User;
+use crate::node::events::telling::text;
 use crate::node::shared::Shared;
 
 /// Checks a name and a password that came from there. Whoever failed often waits first.
@@ -20,6 +21,8 @@ pub(crate) async fn authenticate(
     source: IpAddr,
 ) -> Result<Identity, LoginRefused> {
     let outcome = check(shared, protocol, user, password, source).await;
+    let event = if outcome.is_ok() { "user.authentication.success" } else { "user.authentication.failure" };
+    shared.tell_event(event, || vec![("name", text(user)), ("peer_host", text(&source.to_string()))]);
     shared.attempts.note(protocol, source, user, outcome.is_ok(), shared.clock.now_ms());
     outcome
 }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::{Control, ControlError};
 use crate::broker::ids::ConnectionId;
 use crate::broker::topology::{BindingEntry, Command, Destination, ExchangeEntry, QueueEntry};
+use crate::node::events::declarations::tell_deleted;
 use crate::node::links::{DeleteIf, DeleteQueue, MetaInput, ShardInput};
 use crate::node::names;
 use crate::node::shared::stopping;
@@ -170,6 +171,7 @@ impl Control {
         let (reply, answer) = oneshot::channel();
         self.shared.meta.push(MetaInput::DeleteQueue(request, reply));
         let (ready, applied) = answer.await.unwrap_or_else(|_| Err(stopping()))?;
+        tell_deleted(&self.shared, &applied.outcome);
         if self.shared.meta_is_synced_up_to(applied.index).await {
             Ok(ready)
         } else {

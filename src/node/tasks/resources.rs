@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::node::events::telling::text;
 use crate::node::links::ClientInput;
 use crate::node::machine;
 use crate::node::resource_alarm::{Resource, is_over, is_under};
@@ -106,6 +107,15 @@ impl Watch {
     }
 
     fn set(&self, resource: Resource, on: bool) {
+        let event = if on { "alarm.set" } else { "alarm.cleared" };
+        self.shared.tell_event(event, || {
+            let name = match resource {
+                Resource::Memory => "memory",
+                Resource::Disk => "disk",
+                Resource::Majority => "majority",
+            };
+            vec![("resource", text(name)), ("node", text(&self.shared.config.node.name))]
+        });
         if self.shared.resource_alarms.set(resource, on) {
             for client in &self.shared.clients {
                 client.mailbox.push(ClientInput::AlarmsOver);

@@ -1,5 +1,6 @@
-//! Messages: publishing, getting and purging them for an operator.
+//! Messages: publishing and getting them for an operator.
 //!
+//! - `tracing`: copies of all messages of a vhost
 //! - `operating`: looking at messages in queues, and jobs on them
 //! - `properties`: a message's properties as typed values
 //! - `getting`: messages that are taken from a queue, and given back
@@ -8,6 +9,7 @@ mod getting;
 mod operating;
 mod properties;
 mod rights;
+mod tracing;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,7 +19,6 @@ pub use properties::MessageProperties;
 
 use super::{Control, ControlError};
 use crate::broker::topology::QueueEntry;
-use crate::node::links::ShardInput;
 use crate::node::tasks::client::internal::{self, Fate};
 use crate::protocol::error::Refusal;
 use crate::protocol::inbound::Publish;
@@ -74,16 +75,6 @@ impl Control {
                 Err(ControlError::Invalid(text.to_owned()))
             }
         }
-    }
-
-    /// Throws away all ready messages of a queue; gives how many.
-    ///
-    /// # Errors
-    /// When there is no such queue, or who owns it does not answer.
-    pub async fn purge(&self, vhost: &str, queue: &str) -> Result<u64, ControlError> {
-        let entry = self.queue_for_messages(vhost, queue)?;
-        let purged = self.shared.ask(entry.target(), |reply| ShardInput::Purge(entry.id, reply)).await;
-        self.answered(&entry, purged)
     }
 
     /// A queue that no connection has for itself.

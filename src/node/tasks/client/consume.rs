@@ -215,6 +215,9 @@ impl Session {
             *(if no_ack { &mut counts.get_no_ack } else { &mut counts.get }) += 1;
             counts.redeliver += u64::from(redelivered);
         });
+        if self.is_traced {
+            self.trace_delivered(number, target.id, &message, redelivered);
+        }
         Ok(())
     }
 

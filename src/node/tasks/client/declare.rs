@@ -8,6 +8,7 @@ use super::rights::stripped;
 use super::session::Session;
 use crate::broker::topology::{Command, Destination};
 use crate::node::auth::ObjectKind;
+use crate::node::events::declarations::tell_deleted;
 use crate::node::links::{Applied, DeleteIf, DeleteQueue, MetaInput, ShardInput};
 use crate::node::names;
 use crate::node::replies::REPLY_TO;
@@ -202,6 +203,7 @@ impl Session {
         self.shared.meta.push(MetaInput::DeleteQueue(request, reply));
         let message_count = match answer.await.unwrap_or_else(|_| Err(stopping())) {
             Ok((ready, applied)) => {
+                tell_deleted(&self.shared, &applied.outcome);
                 self.hold_until_synced(applied.index);
                 u32::try_from(ready).unwrap_or(u32::MAX)
             }

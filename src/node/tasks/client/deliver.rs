@@ -17,7 +17,12 @@ impl Session {
         let has_heard = !heard.is_empty();
         for input in heard.drain(..) {
             match input {
-                ClientInput::Deliver(delivery) => self.deliver(&delivery),
+                ClientInput::Deliver(delivery) => {
+                    self.deliver(&delivery);
+                    if self.is_traced {
+                        self.trace_delivery(&delivery);
+                    }
+                }
                 ClientInput::Confirmed(confirm, accepted) => self.confirmed(&confirm, accepted),
                 ClientInput::ConsumerCancelled(consumer) => self.consumer_cancelled(consumer),
                 ClientInput::Reply { channel, consumer, record } => {

@@ -51,6 +51,7 @@ pub(crate) async fn publish(
     vhost.clone_into(&mut session.vhost);
     user.clone_into(&mut session.user);
     session.rights = Rights::of(Identity::named(user));
+    session.look_at_tracing();
     let published = publish_by(&mut session, message).await;
     // It has no consumers, no deliveries and no exclusive queues: nothing but its link is to be given back.
     session.released = true;

@@ -139,6 +139,8 @@ impl Session {
             Ok(()) => {
                 tracing::debug!(connection = self.link.id, peer = %self.peer, user = self.user, vhost, protocol = self.origin.protocol(), "open");
                 self.vhost = vhost;
+                self.tracing_seen = u64::MAX;
+                self.look_at_tracing();
                 self.was_open = true;
                 self.connection.open_ok(&mut self.out);
                 self.show();

@@ -15,6 +15,8 @@
 //! - `transaction`: what is held back until its commit
 //! - `replies`: requests and replies that no queue holds
 //! - `tally`: what a connection counts
+//! - `telling`: events of the connection
+//! - `firehose`: copies for who traces the vhost
 //! - `timeouts`: consumers that do not acknowledge in time
 //! - `release`: giving everything back at the end of a channel or connection
 
@@ -22,6 +24,7 @@ mod block;
 mod consume;
 mod declare;
 mod deliver;
+mod firehose;
 mod flush;
 pub(crate) mod internal;
 mod large;
@@ -37,6 +40,7 @@ mod session;
 mod settle;
 mod socket;
 mod tally;
+mod telling;
 mod timeouts;
 mod transaction;
 
@@ -125,6 +129,7 @@ impl Client {
             self.session.now_ms = self.session.shared.clock.now_ms();
             self.session.look_for_room();
             self.session.look_at_alarms();
+            self.session.look_at_tracing();
             self.look_at_gathering().await;
             self.look_at_blocked_peer().await;
             if self.session.may_read() {

@@ -131,7 +131,13 @@ impl Session {
         match route {
             // A request is looked at each time: its reply consumer may have gone.
             Routed::Always(place) if reply_name.is_none() => self.remember(publish.channel, &message, place),
-            Routed::Always(_) | Routed::Once(_) => self.repeat = None,
+            Routed::Always(_) => self.repeat = None,
+            Routed::Once(once) => {
+                self.repeat = None;
+                if self.is_traced {
+                    self.trace_publish(publish.channel, &message, &once.route);
+                }
+            }
         }
         Ok(())
     }
@@ -165,7 +171,7 @@ impl Session {
             return Ok(Routed::Always(place));
         }
         let (once, cacheable) = self.find_route(publish, properties, more)?;
-        if !cacheable {
+        if !cacheable || self.is_traced {
             return Ok(Routed::Once(Box::new(once)));
         }
         Ok(Routed::Always(self.channel(publish.channel)?.routes.put(once.route)))

@@ -32,6 +32,7 @@ impl Session {
             self.end_consumer(number, id, target).await;
         }
         self.channels.remove(&number);
+        self.tell_channel("channel.closed", number);
         self.shared.statistics.churned(Came::ChannelClosed, 1);
         self.tally.tell_soon();
         self.shared.presence.close_channel(self.link.id);
@@ -66,6 +67,10 @@ impl Session {
         }
         self.send_settled();
         let before = self.channels.len();
+        if self.shared.tells_events() {
+            let idle = self.channels.iter().filter(|(_, channel)| is_idle(channel));
+            idle.for_each(|(number, _)| self.tell_channel("channel.closed", *number));
+        }
         self.channels.retain(|_, channel| !is_idle(channel));
         self.shared.statistics.churned(Came::ChannelClosed, (before - self.channels.len()) as u64);
         (self.channels.len()..before).for_each(|_| self.shared.presence.close_channel(self.link.id));

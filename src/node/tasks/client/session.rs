@@ -77,6 +77,9 @@ pub(super) struct Session {
     /// It has, or had, a consumer of replies.
     pub(super) takes_replies: bool,
     pub(super) vhost: String,
+    /// The vhost is traced, as it was at this count of changes.
+    pub(super) is_traced: bool,
+    pub(super) tracing_seen: u64,
     pub(super) user: String,
     pub(super) rights: Rights,
     pub(super) heard: Vec<ClientInput>,
@@ -140,6 +143,8 @@ impl Session {
             transactions: OpenTransactions::default(),
             takes_replies: false,
             vhost: String::new(),
+            is_traced: false,
+            tracing_seen: u64::MAX,
             user: String::new(),
             rights: Rights::of(Identity::named("")),
             heard: Vec::new(),
@@ -252,6 +257,7 @@ impl Session {
                 self.channels.insert(number, Channel::new(self.epoch));
                 self.shared.statistics.churned(Came::Channel, 1);
                 self.tally.tell_soon();
+                self.tell_channel("channel.created", number);
             }
             Event::Channel(number, input) => self.on_channel(number, input).await,
             Event::ChannelClosing(number) => {

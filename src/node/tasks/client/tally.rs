@@ -94,6 +94,7 @@ impl Session {
             connected_at_ms: self.now_ms,
         });
         let record = Arc::new(record);
+        self.tell_opened(&record);
         self.shared.statistics.churned(Came::Connection, 1);
         self.shared.statistics.connections.insert(self.link.id, Arc::clone(&record));
         self.tally.record = Some(record);
@@ -106,6 +107,7 @@ impl Session {
         if self.tally.record.take().is_some() {
             self.shared.statistics.connections.remove(&self.link.id);
             self.shared.statistics.churned(Came::ConnectionClosed, 1);
+            self.tell_closed();
         }
     }
 
@@ -132,13 +134,16 @@ impl Session {
             arguments,
             timeout_ms: consumer.timeout_ms,
         };
+        self.tell_consumer("consumer.created", &record);
         self.shared.statistics.consumers.insert(consumer.id, Arc::new(record));
         self.tally.tell_soon();
     }
 
     /// A consumer ends.
     pub(super) fn hide_consumer(&mut self, id: ConsumerId) {
-        self.shared.statistics.consumers.remove(&id);
+        if let Some((_, record)) = self.shared.statistics.consumers.remove(&id) {
+            self.tell_consumer("consumer.deleted", &record);
+        }
         self.tally.tell_soon();
     }
 

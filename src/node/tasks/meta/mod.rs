@@ -30,6 +30,7 @@ use tokio::sync::oneshot;
 
 use crate::broker::ids::{ConnectionId, QueueId};
 use crate::broker::topology::{Change, Command, Outcome, QueueEntry, Recall};
+use crate::node::events::declarations::tell_deleted;
 use crate::node::links::{Applied, DeleteIf, DeleteQueue, MetaInput, NotDeleted, ShardInput};
 use crate::node::shared::{META_SHARD, Shared};
 use crate::node::tasks::cold::ColdLink;
@@ -176,7 +177,9 @@ impl Meta {
         let unused = DeleteIf { unused: true, idle_since_ms, ..DeleteIf::default() };
         if matches!(self.delete_in_shard(&queue, unused).await, Some(Ok(_))) {
             // Dropping a queue is never refused.
-            let _ = self.apply(Command::DropQueue { id }).await;
+            if let Ok(applied) = self.apply(Command::DropQueue { id }).await {
+                tell_deleted(&self.shared, &applied.outcome);
+            }
         }
     }
 

@@ -147,7 +147,9 @@ fn properties_table(header: &[u8]) -> FieldTable {
     let properties = MessageProperties::of_header(header);
     let mut out = FieldTable::default();
     let mut put = |name: &str, value: Option<AMQPValue>| {
-        value.into_iter().for_each(|value| out.insert(name.into(), value));
+        value.into_iter().for_each(|value| {
+            out.insert(name.into(), value);
+        });
     };
     let text = |text: &Option<String>| text.as_ref().map(|text| long(text.as_bytes()));
     let number = |number: Option<u64>| {
