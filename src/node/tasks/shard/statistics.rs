@@ -44,7 +44,7 @@ impl Shard {
             consumer_capacity: queue.consumer_capacity(self.shared.clock.now_ms()),
             oldest_ms: sizes.oldest_ms,
             head_timestamp_s: sizes.head_timestamp_s,
-            active_ms: queue.last_active_ms(),
+            active_ms: queue.last_active_ms().max(queue.last_used_ms()),
             counts: queue.message_counts(),
             rates: None,
         }
