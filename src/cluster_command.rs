@@ -6,10 +6,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use warren::config::Config;
 use warren::node::{ClusterOrder, ClusterReply, ClusterStatus, OrderTo, give_order, join_cluster};
 
 use crate::cluster_table::table;
+use crate::settings;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const AWAIT_EVERY: Duration = Duration::from_millis(200);
@@ -114,7 +114,7 @@ impl fmt::Display for Format {
 
 /// Does what is asked; gives what is to be printed. Texts in between go to `say`.
 pub(crate) async fn run(cluster: Cluster, mut say: impl FnMut(&str)) -> Result<String, String> {
-    let mut config = Config::load(cluster.config.as_deref()).map_err(|error| error.to_string())?;
+    let mut config = settings::of_file(cluster.config.as_deref())?;
     if let Some(data_dir) = cluster.data_dir {
         config.node.data_dir = data_dir;
     }

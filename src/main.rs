@@ -5,26 +5,48 @@ mod cli;
 mod cluster_command;
 mod cluster_table;
 mod load_definitions;
+mod reload;
+mod service;
+mod settings;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use warren::config::{Config, HttpConfig, LogFormat};
+use warren::config::{Config, Effective, LogFormat};
 use warren::management;
 use warren::node::{Door, Doors, Node, Tls};
+
+use reload::Reload;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What was built, from what and by what.
+const BUILD: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit:  ",
+    env!("WARREN_BUILD_COMMIT"),
+    "\ntarget:  ",
+    env!("WARREN_BUILD_TARGET"),
+    "\nprofile: ",
+    env!("WARREN_BUILD_PROFILE"),
+    "\nrustc:   ",
+    env!("WARREN_BUILD_RUSTC"),
+);
+
+/// How long a stop takes at most, for the service manager.
+const STOP_MAX: Duration = Duration::from_secs(60);
+
 /// An AMQP 0-9-1 message broker.
 #[derive(Parser)]
-#[command(name = "warren", version, after_help = cli::EXIT_CODES)]
+#[command(name = "warren", version, long_version = BUILD, after_help = cli::EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -34,6 +56,11 @@ struct Arguments {
 enum Command {
     /// Runs a broker until it gets SIGTERM or SIGINT.
     Server(Server),
+    /// Checks or shows a configuration without starting anything
+    Config {
+        #[command(subcommand)]
+        question: settings::Question,
+    },
     /// Asks the nodes of a cluster how they stand, and gives them orders.
     Cluster(cluster_command::Cluster),
     #[command(flatten)]
@@ -104,6 +131,9 @@ fn main() -> ExitCode {
             return ExitCode::from(failure.code);
         }
         Command::Server(server) => run(server),
+        Command::Config { question } => {
+            settings::answer(&question).map(|answer| say(&mut std::io::stdout(), &answer))
+        }
         Command::Cluster(cluster) => order(cluster),
         Command::Perf(arguments) => {
             warren_perf::run(&arguments, &mut std::io::stdout()).map_err(|error| error.to_string())
@@ -119,14 +149,13 @@ fn main() -> ExitCode {
 }
 
 fn run(server: Server) -> Result<(), String> {
-    let salvage = server.salvage;
-    let config = configure(server)?;
-    start_logging(&config)?;
+    let (config, effective) = settings::of_server(&server)?;
+    let set_filter = start_logging(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start threads: {error}"))?;
-    runtime.block_on(serve(config, salvage))
+    runtime.block_on(serve(server, config, effective, set_filter))
 }
 
 fn order(cluster: cluster_command::Cluster) -> Result<(), String> {
@@ -140,66 +169,77 @@ fn order(cluster: cluster_command::Cluster) -> Result<(), String> {
     Ok(())
 }
 
-fn configure(server: Server) -> Result<Config, String> {
-    let mut config = Config::load(server.config.as_deref()).map_err(|error| error.to_string())?;
-    if let Some(data_dir) = server.data_dir {
-        config.node.data_dir = data_dir;
-    }
-    if let Some(bind) = server.bind {
-        config.listener.bind = bind;
-    }
-    if let Some(Bind(bind)) = server.management_bind {
-        config.management = over(config.management, bind);
-    }
-    if let Some(Bind(bind)) = server.metrics_bind {
-        config.metrics = over(config.metrics, bind);
-    }
-    if let Some(filter) = server.log {
-        config.logging.filter = filter;
-    }
-    if let Some(format) = server.log_format {
-        config.logging.format = format;
-    }
-    Ok(config)
+/// Has everybody log by another filter.
+type SetFilter = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
+fn filter(text: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(text).map_err(|error| format!("logging filter '{text}': {error}"))
 }
 
-/// A flag over what the file says: off is off over TLS as well.
-fn over(file: HttpConfig, bind: Option<SocketAddr>) -> HttpConfig {
-    HttpConfig { bind, tls_bind: file.tls_bind.filter(|_| bind.is_some()) }
-}
-
-fn start_logging(config: &Config) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.logging.filter)
-        .map_err(|error| format!("logging filter '{}': {error}", config.logging.filter))?;
+fn start_logging(config: &Config) -> Result<SetFilter, String> {
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(&config.logging.filter)?)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    match config.logging.format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
-    Ok(())
+    Ok(match config.logging.format {
+        LogFormat::Text => {
+            let log = log.with_filter_reloading();
+            let handle = log.reload_handle();
+            log.init();
+            Box::new(move |text| handle.reload(filter(text)?).map_err(|error| error.to_string()))
+        }
+        LogFormat::Json => {
+            let log = log.json().with_filter_reloading();
+            let handle = log.reload_handle();
+            log.init();
+            Box::new(move |text| handle.reload(filter(text)?).map_err(|error| error.to_string()))
+        }
+    })
 }
 
-async fn serve(config: Config, salvage: bool) -> Result<(), String> {
-    let data_dir = config.node.data_dir.clone();
+async fn serve(
+    server: Server,
+    config: Config,
+    effective: Effective,
+    set_filter: SetFilter,
+) -> Result<(), String> {
     let no_signals = |error: std::io::Error| format!("cannot listen for signals: {error}");
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
+    service::status("reading what is on disk");
     let tls = config.tls.as_ref().map(Tls::load).transpose()?;
     let doors = Doors::open(&config, tls.as_ref()).await.map_err(|error| error.to_string())?;
-    let node = Node::start_with(config.clone(), salvage, tls).await.map_err(|error| error.to_string())?;
+    let starting = Node::start_with(config.clone(), server.salvage, tls.clone());
+    let node = service::while_starting(starting).await.map_err(|error| error.to_string())?;
     load_definitions::load(&node, &config).await?;
     say_addresses(&node, &doors);
     let management = management::start(node.control(), &config, doors.management);
     let metrics = management::metrics::start(node.control(), doors.metrics);
-    tracing::info!(data_dir = %data_dir.display(), "started");
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-        () = node.stopped() => {}
+    tracing::info!(data_dir = %config.node.data_dir.display(), "started");
+    let status = format!("clients are taken at {}", config.listener.bind);
+    service::ready(&status);
+    let mut reload = Reload { server, effective, set_filter, tls };
+    let mut watchdog = service::Watchdog::new();
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+            () = node.stopped() => {}
+            _ = hangup.recv() => {
+                service::reloading();
+                reload.run(&node);
+                service::ready(&status);
+                continue;
+            }
+            () = watchdog.is_hungry() => {
+                service::feed_watchdog();
+                continue;
+            }
+        }
+        break;
     }
+    service::stopping(STOP_MAX);
     metrics.stop().await;
     management.stop().await;
     node.stop().await?;

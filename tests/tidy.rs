@@ -139,6 +139,7 @@ fn scripts_can_be_executed() {
         "scripts/behaviours",
         "scripts/conformance",
         "scripts/cluster",
+        "scripts/certificates",
         ".ci/run",
     ] {
         let path = root().join(script);

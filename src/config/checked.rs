@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::cluster::ClusterConfig;
+use super::effective::Effective;
 use super::error::ConfigError;
+use super::lines::line_of;
 use super::network::{HttpConfig, ProxyProtocol, TlsConfig};
 use super::oauth2::Oauth2;
+use super::overlay::{Overlay, lay_over};
 use super::raw;
 use crate::storage::SyncPolicy;
 
@@ -178,19 +181,44 @@ impl Config {
     /// # Errors
     /// When the file cannot be read, is not TOML, names an unknown key or has a value that is not allowed.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let Some(file) = path else { return Check { file: None }.all(raw::Raw::default()) };
-        let text = std::fs::read_to_string(file)
-            .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
-        Self::parse(file, &text)
+        Self::assemble(path, &[]).map(|(config, _)| config)
+    }
+
+    /// The same with values that come over those of the file, the later ones over the earlier; and all values together.
+    ///
+    /// # Errors
+    /// As [`Self::load`], also for what comes over the file.
+    pub fn assemble(path: Option<&Path>, overlays: &[Overlay]) -> Result<(Self, Effective), ConfigError> {
+        let text = path.map_or_else(|| Ok(String::new()), std::fs::read_to_string);
+        let text = text.map_err(|source| ConfigError::Unreadable {
+            file: path.map(Path::to_owned).unwrap_or_default(),
+            source,
+        })?;
+        Self::of_text(path, &text, overlays)
     }
 
     /// Checks `text`; `file` is for the errors.
+    #[cfg(test)]
     pub(super) fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
-        let raw = toml::from_str(text).map_err(|problem| ConfigError::Malformed {
-            file: file.to_owned(),
+        Self::of_text(Some(file), text, &[]).map(|(config, _)| config)
+    }
+
+    pub(super) fn of_text(
+        file: Option<&Path>,
+        text: &str,
+        overlays: &[Overlay],
+    ) -> Result<(Self, Effective), ConfigError> {
+        let raw: raw::Raw = toml::from_str(text).map_err(|problem| ConfigError::Malformed {
+            file: file.map(Path::to_owned).unwrap_or_default(),
             detail: problem.to_string(),
         })?;
-        Check { file: Some(file) }.all(raw)
+        let all = lay_over(&raw, overlays)?;
+        let raw = all
+            .clone()
+            .try_into()
+            .map_err(|error: toml::de::Error| ConfigError::Unusable(error.to_string()))?;
+        let config = Check { file, text, overlays }.all(raw)?;
+        Ok((config, Effective(all)))
     }
 }
 
@@ -200,6 +228,17 @@ impl fmt::Debug for Security {
             .field("default_user", &self.default_user)
             .field("loopback_users", &self.loopback_users)
             .finish_non_exhaustive()
+    }
+}
+
+impl LogFormat {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
     }
 }
 
@@ -218,6 +257,8 @@ impl FromStr for LogFormat {
 /// The checks of one file, one function per table.
 pub(super) struct Check<'a> {
     file: Option<&'a Path>,
+    text: &'a str,
+    overlays: &'a [Overlay],
 }
 
 impl Check<'_> {
@@ -339,10 +380,13 @@ impl Check<'_> {
 
     fn security(&self, raw: raw::Security) -> Result<Security, ConfigError> {
         self.short("security.default_user", &raw.default_user)?;
+        let (key, default_password) = match raw.default_password_file.as_str() {
+            "" => ("security.default_password", raw.default_password),
+            file => ("security.default_password_file", self.password_of(file)?),
+        };
         // A password is not repeated in an error.
-        if !(1..=255).contains(&raw.default_password.len()) {
-            let found = format!("{} bytes", raw.default_password.len());
-            return Err(self.refusal("security.default_password", found, "1 to 255 bytes"));
+        if !(1..=255).contains(&default_password.len()) {
+            return Err(self.refusal(key, format!("{} bytes", default_password.len()), "1 to 255 bytes"));
         }
         for user in &raw.loopback_users {
             self.short("security.loopback_users", user)?;
@@ -365,9 +409,18 @@ impl Check<'_> {
             certificate_user,
             oauth2: raw.oauth2.map(|oauth2| self.oauth2(oauth2)).transpose()?,
             default_user: raw.default_user,
-            default_password: raw.default_password,
+            default_password,
             loopback_users: raw.loopback_users,
         })
+    }
+
+    /// The content of a file but for line ends behind it.
+    fn password_of(&self, file: &str) -> Result<String, ConfigError> {
+        let text = std::fs::read_to_string(file).map_err(|problem| {
+            let found = format!("{file:?} ({problem})");
+            self.refusal("security.default_password_file", found, "a file of text that can be read")
+        })?;
+        Ok(text.trim_end_matches(['\r', '\n']).to_owned())
     }
 
     fn logging(&self, raw: raw::Logging) -> Result<Logging, ConfigError> {
@@ -415,6 +468,14 @@ impl Check<'_> {
     }
 
     pub(super) fn refusal(&self, key: &'static str, found: String, allowed: &str) -> ConfigError {
-        ConfigError::Refused { file: self.file.map(Path::to_owned), key, found, allowed: allowed.to_owned() }
+        let overlay = self.overlays.iter().rfind(|overlay| overlay.key == key);
+        ConfigError::Refused {
+            file: self.file.map(Path::to_owned),
+            line: if overlay.is_none() { line_of(self.text, key) } else { None },
+            setting: overlay.map(|overlay| overlay.setting.clone()),
+            key: key.to_owned(),
+            found,
+            allowed: allowed.to_owned(),
+        }
     }
 }

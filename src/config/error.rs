@@ -25,13 +25,28 @@ pub enum ConfigError {
     Refused {
         /// The file asked for; `None` for a value that came without a file.
         file: Option<PathBuf>,
+        /// Its line, if the value is in the file.
+        line: Option<usize>,
+        /// The variable or flag that the value came by, if it is not in the file.
+        setting: Option<String>,
         /// Table and key, joined by a dot.
-        key: &'static str,
+        key: String,
         /// The value as written.
         found: String,
         /// The allowed values, in words.
         allowed: String,
     },
+    /// A variable or flag is for a key that does not exist.
+    Unknown {
+        /// The variable or flag.
+        setting: String,
+        /// Table and key, joined by a dot.
+        key: String,
+        /// The keys there are, in words.
+        allowed: String,
+    },
+    /// Values that cannot be put together.
+    Unusable(String),
 }
 
 impl fmt::Display for ConfigError {
@@ -43,13 +58,22 @@ impl fmt::Display for ConfigError {
             Self::Malformed { file, detail } => {
                 write!(f, "configuration {}: {}", file.display(), detail.trim_end())
             }
-            Self::Refused { file, key, found, allowed } => {
+            Self::Refused { file, line, setting, key, found, allowed } => {
                 f.write_str("configuration")?;
-                if let Some(file) = file {
-                    write!(f, " {}", file.display())?;
+                match (setting, file) {
+                    (Some(setting), _) => write!(f, " by {setting}")?,
+                    (None, Some(file)) => write!(f, " {}", file.display())?,
+                    (None, None) => {}
+                }
+                if let Some(line) = line {
+                    write!(f, ", line {line}")?;
                 }
                 write!(f, ": {key} is {found}, allowed is {allowed}")
             }
+            Self::Unknown { setting, key, allowed } => {
+                write!(f, "configuration by {setting}: there is no key {key}, allowed is {allowed}")
+            }
+            Self::Unusable(reason) => write!(f, "configuration: {reason}"),
         }
     }
 }
@@ -58,7 +82,7 @@ impl std::error::Error for ConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Unreadable { source, .. } => Some(source),
-            Self::Malformed { .. } | Self::Refused { .. } => None,
+            Self::Malformed { .. } | Self::Refused { .. } | Self::Unknown { .. } | Self::Unusable(_) => None,
         }
     }
 }

@@ -226,6 +226,7 @@ impl Default for Log {
 pub(super) struct Security {
     pub default_user: String,
     pub default_password: String,
+    pub default_password_file: String,
     pub loopback_users: Vec<String>,
     pub anonymous_user: String,
     pub certificate_user: String,
@@ -237,6 +238,7 @@ impl Default for Security {
         Self {
             default_user: "guest".to_owned(),
             default_password: "guest".to_owned(),
+            default_password_file: String::new(),
             loopback_users: vec!["guest".to_owned()],
             anonymous_user: String::new(),
             certificate_user: "common_name".to_owned(),

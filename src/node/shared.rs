@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
@@ -38,8 +39,10 @@ const STOPPING_COMMIT: Duration = Duration::from_secs(1);
 /// A node, for its tasks.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// The checked configuration.
+    /// The checked configuration, as it was at the start.
     pub(crate) config: Config,
+    /// As it is by now: for what is taken over without a restart ([`crate::config::Change::is_live`]).
+    pub(crate) live: ArcSwap<Config>,
     /// The time.
     pub(crate) clock: Clock,
     /// Written by the meta task only; read for short moments.
@@ -114,6 +117,7 @@ impl Shared {
         let places = Arc::new(Semaphore::new(config.listener.connections_max));
         let gathering_bytes = config.memory.gathering_bytes;
         Self {
+            live: ArcSwap::from_pointee(config.clone()),
             config,
             clock,
             version: AtomicU64::new(topology.version()),

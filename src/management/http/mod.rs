@@ -4,6 +4,7 @@
 //! - `front`: what holds for every request: its path, its time, the headers of its answer
 //! - `caller`: who asks, and with which tags
 //! - `body`: JSON that came in; `reply`: what goes out; `failure`: refusals
+//! - `websocket`: AMQP on the same port
 //! - `list`: lists with filters, order, pages and columns; `select`: picking columns while writing
 
 mod body;
@@ -14,6 +15,7 @@ mod list;
 pub mod reply;
 mod select;
 mod server;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +26,7 @@ pub use failure::{Failure, Outcome};
 pub(crate) use front::front;
 pub use list::{List, ListQuery, Parameters};
 pub use server::Management;
+pub(in crate::management) use websocket::amqp_over_websocket;
 
 use crate::config::Config;
 use crate::node::Control;

@@ -106,7 +106,8 @@ fn find(shared: &Shared, name: &str, source: IpAddr) -> Result<User, LoginRefuse
 }
 
 fn may_come_from(shared: &Shared, name: &str, source: IpAddr) -> Result<(), LoginRefused> {
-    let is_restricted = shared.config.security.loopback_users.iter().any(|restricted| restricted == name);
+    let is_restricted =
+        shared.live.load().security.loopback_users.iter().any(|restricted| restricted == name);
     if is_restricted && !source.to_canonical().is_loopback() {
         let text = "this user may only connect from this machine (security.loopback_users)";
         return Err(LoginRefused::new(text));

@@ -229,6 +229,11 @@ impl Node {
         Control::new(Arc::clone(&self.shared))
     }
 
+    /// Takes over what may change without a restart.
+    pub fn reconfigure(&self, config: Config) {
+        self.shared.live.store(Arc::new(config));
+    }
+
     /// Begins the stop, as a signal does.
     pub fn begin_stop(&self) {
         self.shared.begin_stop();

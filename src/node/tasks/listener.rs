@@ -40,7 +40,7 @@ pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener, tls: Option<
         };
         let (shared, tls) = (Arc::clone(&shared), tls.clone());
         tokio::spawn(async move {
-            let before = Duration::from_millis(shared.config.listener.handshake_timeout_ms);
+            let before = Duration::from_millis(shared.live.load().listener.handshake_timeout_ms);
             match tokio::time::timeout(before, prepare(&shared, socket, tls)).await {
                 Ok(Some((socket, origin))) => client::run(shared, socket, origin).await,
                 Ok(None) => {}
@@ -58,7 +58,7 @@ async fn prepare(shared: &Shared, mut socket: TcpStream, tls: Option<Arc<Tls>>) 
         tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
     let mut origin = Origin::new(peer, socket.local_addr().ok());
-    if shared.config.proxy_protocol.is_trusted(peer.ip()) {
+    if shared.live.load().proxy_protocol.is_trusted(peer.ip()) {
         match proxy::read(&mut socket).await {
             Ok(forwarded) => {
                 if let Some((source, destination)) = forwarded {

@@ -79,7 +79,7 @@ impl Watch {
     fn look_at_disk(&mut self) {
         let dir = &self.shared.config.node.data_dir;
         let Some(free_bytes) = self.measured("disk", machine::free_bytes(dir)) else { return };
-        let free_bytes_min = self.shared.config.disk.free_bytes_min;
+        let free_bytes_min = self.shared.live.load().disk.free_bytes_min;
         self.shared.statistics.measure(|measured| {
             (measured.disk_free_bytes, measured.disk_free_limit_bytes) = (free_bytes, free_bytes_min);
         });

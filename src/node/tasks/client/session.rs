@@ -101,7 +101,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(shared: Arc<Shared>, origin: Origin) -> Self {
-        let config = &shared.config;
+        let config = shared.live.load_full();
         let limits = Limits {
             frame_max: config.limits.frame_max_bytes,
             channel_max: config.limits.channel_max,

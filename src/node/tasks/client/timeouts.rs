@@ -56,7 +56,7 @@ impl Session {
     /// The same for a queue that was looked up, and what the consumer says.
     pub(super) fn limit_in(&self, queue: &QueueEntry, own_ms: Option<u64>) -> u64 {
         let limit_ms = own_ms.or(queue.settings.consumer_timeout_ms);
-        let limit_ms = limit_ms.unwrap_or(self.shared.config.limits.consumer_timeout_ms);
+        let limit_ms = limit_ms.unwrap_or_else(|| self.shared.live.load().limits.consumer_timeout_ms);
         if limit_ms == 0 { u64::MAX } else { limit_ms }
     }
 
