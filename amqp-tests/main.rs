@@ -49,6 +49,7 @@ mod priorities;
 
 mod command_line;
 mod definitions;
+mod management;
 
 mod differential;
 

@@ -112,11 +112,23 @@ impl Caller {
     async fn of(parts: &Parts, api: &Api) -> Result<Self, Failure> {
         let peer = parts.extensions.get::<Peer>().ok_or_else(Failure::login_wanted)?;
         let header = parts.headers.get(AUTHORIZATION).ok_or_else(Failure::login_wanted)?;
-        let (name, password) = header.to_str().ok().and_then(basic).ok_or_else(Failure::login_wanted)?;
-        let identity = api.control.authenticate(&name, password.as_bytes(), peer.0.ip()).await;
+        let header = header.to_str().map_err(|_| Failure::login_wanted())?;
+        let from = peer.0.ip();
+        let identity = if let Some(token) = bearer(header) {
+            api.control.authenticate_token(token, from).await
+        } else {
+            let (name, password) = basic(header).ok_or_else(Failure::login_wanted)?;
+            api.control.authenticate(&name, password.as_bytes(), from).await
+        };
         let caller = Self { identity: identity.map_err(|_| Failure::login_failed())? };
         if caller.is_management() { Ok(caller) } else { Err(Failure::not_authorised("Not management user")) }
     }
+}
+
+/// The token of a `Bearer` header (RFC 6750).
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Name and password of a `Basic` header (RFC 7617).
