@@ -12,11 +12,15 @@
 
 mod support;
 
+mod configuration;
 mod endings;
 mod frames;
 mod handshake;
 mod logins;
 mod permissions;
+mod proxy_protocol;
+mod tls;
+mod websocket;
 
 mod channels;
 mod deduplication;

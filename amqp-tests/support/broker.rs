@@ -34,6 +34,8 @@ struct Addresses {
     management: String,
     metrics: String,
     further: Vec<String>,
+    tls: String,
+    https: String,
 }
 
 impl Broker {
@@ -98,6 +100,26 @@ impl Broker {
         &self.addresses.further
     }
 
+    /// Where it listens for AMQP over TLS.
+    pub(crate) fn tls(&self) -> &str {
+        &self.addresses.tls
+    }
+
+    /// Where its HTTP API is over TLS.
+    pub(crate) fn https(&self) -> &str {
+        &self.addresses.https
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).expect("a log file")
+    }
+
+    /// Puts another text into its configuration file.
+    pub(crate) fn rewrite_config(&self, config: &str) {
+        std::fs::write(self.dir.path().join("warren.toml"), config).expect("a configuration file");
+    }
+
     /// A connection as guest.
     pub(crate) fn connect(&self) -> Conn {
         Dial::to(self.address()).open()
@@ -129,8 +151,13 @@ impl Broker {
 
     /// Asks it to stop.
     pub(crate) fn terminate(&self) {
-        let done = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status();
-        assert!(done.expect("sh runs").success(), "the broker was not there to be stopped");
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let done = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status();
+        assert!(done.expect("sh runs").success(), "the broker was not there for SIG{name}");
     }
 
     /// Waits for it to have ended by itself; says whether with success.
@@ -229,6 +256,8 @@ impl Addresses {
             "AMQP 0-9-1" => self.amqp = address,
             "HTTP, management" => self.management = address,
             "HTTP, metrics" => self.metrics = address,
+            "AMQP 0-9-1, TLS" => self.tls = address,
+            "HTTPS, management" => self.https = address,
             "AMQP 0-9-1, further" => self.further.push(address),
             _ => {}
         }

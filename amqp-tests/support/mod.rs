@@ -2,6 +2,7 @@
 
 pub(crate) mod broker;
 pub(crate) mod call;
+pub(crate) mod certificates;
 pub(crate) mod channel;
 pub(crate) mod codec;
 pub(crate) mod conn;
@@ -11,6 +12,7 @@ pub(crate) mod program;
 pub(crate) mod props;
 pub(crate) mod publish;
 pub(crate) mod request;
+pub(crate) mod tunnel;
 pub(crate) mod wait;
 
 /// The whole raw client, for `use crate::support::wire::*`.
