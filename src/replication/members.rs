@@ -176,6 +176,14 @@ impl Group {
         }
     }
 
+    /// Whether a change of the members is wanted, proposed or half done here.
+    #[cfg(test)]
+    pub(crate) fn is_changing(&self) -> bool {
+        let Membership { index, state } = &self.raw.store().members;
+        let is_proposed = self.raw.store().entries.last_change() > *index;
+        self.target.is_some() || is_proposed || !state.voters_outgoing.is_empty()
+    }
+
     fn next_step(&self, state: &ConfState, target: &Target) -> Step {
         let voters: BTreeSet<_> = state.voters.iter().copied().collect();
         let learners: BTreeSet<_> = state.learners.iter().copied().collect();

@@ -119,15 +119,20 @@ impl Membership {
         self.note(world);
     }
 
-    /// All that are there know the same members, none of which is gone, and a majority of them is left. Of more nothing is promised.
+    /// The members are not about to change, nobody of them is gone, and a majority of them is left. Of more nothing is promised: two
+    /// that are to be left of three need each other from the moment that this is proposed.
     fn may_lose(&self, world: &mut World<StackNode>, nodes: &[NodeId], lost: NodeId) -> bool {
         (1..=self.groups).all(|group| {
-            let known = nodes.iter().map(|node| world.machine(*node).map(|machine| machine.members(group)));
-            let Some(known) = known.collect::<Option<Vec<_>>>() else { return false };
+            let mut known = Vec::new();
+            for node in nodes {
+                match world.machine(*node) {
+                    Some(machine) if !machine.is_changing(group) => known.push(machine.members(group)),
+                    Some(_) | None => return false,
+                }
+            }
             let Some(latest) = known.iter().max_by_key(|members| members.version) else { return false };
             let are_there = latest.voters.iter().all(|voter| nodes.contains(voter));
-            let is_borne = !latest.voters.contains(&lost) || latest.voters.len() >= 3;
-            are_there && is_borne && !latest.is_changing
+            are_there && (!latest.voters.contains(&lost) || latest.voters.len() >= 3)
         })
     }
 

@@ -26,15 +26,16 @@ use crate::node::cluster::inputs::{GatewayInput, GroupControl, GroupInput};
 use crate::node::cluster::members::{Member, Members};
 use crate::node::cluster::peer::{LinkState, PeerMessage};
 use crate::node::cluster::session::GIVEN_AWAY;
+use crate::node::recover::{RecoveredGroup, of_queues};
 use crate::node::shared::Shared;
 use crate::node::tasks::cold::{CheckpointLink, ColdSteps, ColdThreads};
 use crate::node::tasks::gateway::Gateway;
-use crate::node::tasks::group::row::{GroupRow, RESTORING, STATE};
+use crate::node::tasks::group::row::{GroupRow, STATE};
 use crate::node::tasks::group::{GroupTask, Start};
 use crate::node::tasks::peer::Incoming;
 use crate::replication::{GroupOptions, Members as GroupMembers, Stored, StoredBuilder, shard_of};
 use crate::storage::log::stepped::Steps;
-use crate::storage::{ColdStore, Log, LogHandle, LogOptions, StorageError, Synced};
+use crate::storage::{ColdBatch, ColdStore, Log, LogHandle, LogOptions, StorageError, Synced};
 
 /// Nodes have smaller numbers than this.
 pub(super) const NODES_MAX: NodeId = 10;
@@ -401,6 +402,11 @@ impl StackNode {
         self.groups[usize::from(group) - 1].members()
     }
 
+    /// Whether others are to belong to a group soon.
+    pub(super) fn is_changing(&self, group: GroupId) -> bool {
+        self.groups[usize::from(group) - 1].is_changing()
+    }
+
     pub(super) fn leads(&self, group: GroupId) -> bool {
         self.groups[usize::from(group) - 1].leads()
     }
@@ -521,15 +527,15 @@ fn open_log(
     let (log, steps) = writer.stepwise(Box::new(on_synced), &place.disk);
     let mut found = Found::new();
     for (group, builder) in builders.into_values() {
-        let row = store.get_group(group, STATE)?;
-        let restoring = store.get_group(group, RESTORING)?.is_some();
-        let is_founder = setup.voters.contains(&place.node);
-        let founded = GroupRow { applied: u64::from(is_founder), ..GroupRow::default() };
-        let row = row.map_or(founded, |row| GroupRow::decode(&row).unwrap());
-        let stored = builder.finish(row.applied, restoring)?;
-        let begins = stored.is_empty() && !restoring && is_founder;
-        let stored = if begins { Stored::bootstrap(&setup.voters) } else { stored };
-        found.insert(group, (stored, row.meta_index));
+        let RecoveredGroup { mut stored, meta_index } = of_queues(store, group, builder)?;
+        if stored.is_empty() && meta_index == 0 && setup.voters.contains(&place.node) {
+            let mut begun = ColdBatch::new();
+            begun.put_group(group, STATE, &GroupRow { applied: 1, ..GroupRow::default() }.encode());
+            store.write(begun)?;
+            store.flush()?;
+            stored = Stored::bootstrap(&setup.voters);
+        }
+        found.insert(group, (stored, meta_index));
     }
     Ok((found, log, steps))
 }

@@ -18,6 +18,8 @@ use crate::storage::{ColdBatch, ColdStore, DirectoryLock, Entry, Log, LogOptions
 use super::shared::{META_SHARD, TRANSACTIONS_SHARD};
 use groups::Groups;
 pub(super) use groups::RecoveredGroup;
+#[cfg(test)]
+pub(super) use groups::of_queues;
 
 /// A node's state as it was.
 pub(super) struct Recovered {

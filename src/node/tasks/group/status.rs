@@ -29,6 +29,12 @@ impl GroupTask {
         self.group.members()
     }
 
+    /// Whether others are to belong to it soon.
+    #[cfg(test)]
+    pub(crate) fn is_changing(&self) -> bool {
+        self.group.is_changing()
+    }
+
     /// Whether it has a lead.
     #[cfg(test)]
     pub(crate) fn leads(&self) -> bool {
