@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_rustls::rustls::version;
 
-use crate::support::certificates::{Authority, Folder, pair};
+use crate::support::certificates::{Authority, Folder, Signed, pair};
 use crate::support::tunnel::Tunnel;
 use crate::support::wire::*;
 
@@ -72,7 +72,7 @@ fn clients_come_in_with_a_right_certificate_only_where_one_is_required() {
     let config = folder.config(&ours.sign("localhost")) + &folder.ca(&ours) + "verify = \"required\"\n";
     let Some(broker) = Broker::own_with(&config) else { return };
     let versions: &[_] = &[&version::TLS13, &version::TLS12];
-    let with = |own| Tunnel::tls(broker.tls(), ours.client_with(own, versions), "localhost");
+    let with = |own: Option<&Signed>| Tunnel::tls(broker.tls(), ours.client_with(own, versions), "localhost");
     works(&with(Some(&ours.sign("client"))).open());
     for (own, word) in [
         (None, "certificate"),

@@ -63,7 +63,7 @@ impl Groups {
 }
 
 /// A group that owns queues: its log and what the cold store says of it.
-fn of_queues(
+pub(in crate::node) fn of_queues(
     cold: &ColdStore,
     group: GroupId,
     builder: StoredBuilder,
