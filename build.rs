@@ -1,6 +1,5 @@
 //! Facts about this build for `warren --version`. The commit is known when WARREN_COMMIT says it: what git says may be of
 //! another state by the time of the next build.
-#![expect(clippy::print_stdout, reason = "this is how cargo is told")]
 #![expect(clippy::disallowed_methods, reason = "this is how cargo tells")]
 
 use std::env::var;
