@@ -211,7 +211,7 @@ async fn serve(
     let tls = config.tls.as_ref().map(Tls::load).transpose()?;
     let doors = Doors::open(&config, tls.as_ref()).await.map_err(|error| error.to_string())?;
     let starting = Node::start_with(config.clone(), server.salvage, tls.clone());
-    let node = service::while_starting(starting).await.map_err(|error| error.to_string())?;
+    let node = Box::pin(service::while_starting(starting)).await.map_err(|error| error.to_string())?;
     load_definitions::load(&node, &config).await?;
     say_addresses(&node, &doors);
     let management = management::start(node.control(), &config, doors.management);
@@ -220,7 +220,7 @@ async fn serve(
     let status = format!("clients are taken at {}", config.listener.bind);
     service::ready(&status);
     let mut reload = Reload { server, effective, set_filter, tls };
-    let mut watchdog = service::Watchdog::new();
+    let watchdog = service::Watchdog::new();
     loop {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),

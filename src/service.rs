@@ -42,7 +42,7 @@ impl Watchdog {
     }
 
     /// Ready when it wants to hear from us; never where none watches.
-    pub(crate) async fn is_hungry(&mut self) {
+    pub(crate) async fn is_hungry(&self) {
         match self.0 {
             Some(interval) => tokio::time::sleep(interval).await,
             None => std::future::pending().await,
@@ -52,7 +52,7 @@ impl Watchdog {
 
 /// Asks for more time as long as a start takes, which a long log may draw out.
 pub(crate) async fn while_starting<T>(starting: impl Future<Output = T>) -> T {
-    let mut starting = std::pin::pin!(starting);
+    let mut starting = Box::pin(starting);
     loop {
         match tokio::time::timeout(START_STEP, starting.as_mut()).await {
             Ok(started) => return started,

@@ -60,7 +60,7 @@ fn ten_thousand_queues_are_listed_quickly() {
     let connection = broker.connect();
     let channel = connection.channel(1);
     for number in 0..10_000 {
-        channel.queue_declare(&format!("many.{number:05}")).nowait().send();
+        channel.queue_declare(format!("many.{number:05}")).nowait().send();
     }
     channel.queue_declare("many.09999").passive().ok();
     let mut best_ms = u128::MAX;

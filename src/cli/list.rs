@@ -169,7 +169,10 @@ fn limits(node: &Node) -> Result<Vec<Value>, Failure> {
     Ok(rows)
 }
 
-fn keeper(filter: &str) -> Result<Box<dyn Fn(&Value) -> bool>, Failure> {
+/// Whether a row is to be shown.
+type Keep = Box<dyn Fn(&Value) -> bool>;
+
+fn keeper(filter: &str) -> Result<Keep, Failure> {
     if let Some((column, wanted)) = filter.split_once('=') {
         let (column, wanted) = (column.to_owned(), wanted.to_owned());
         return Ok(Box::new(move |row| cell(field(row, &column)) == wanted));

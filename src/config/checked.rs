@@ -471,10 +471,14 @@ impl Check<'_> {
         let overlay = self.overlays.iter().rfind(|overlay| overlay.key == key);
         ConfigError::Refused {
             file: self.file.map(Path::to_owned),
-            line: if overlay.is_none() { line_of(self.text, key) } else { None },
+            line: if overlay.is_none() {
+                line_of(self.text, key).and_then(|line| line.try_into().ok())
+            } else {
+                None
+            },
             setting: overlay.map(|overlay| overlay.setting.clone()),
-            key: key.to_owned(),
-            found,
+            key: key.into(),
+            found: found.into(),
             allowed: allowed.to_owned(),
         }
     }

@@ -26,13 +26,13 @@ pub enum ConfigError {
         /// The file asked for; `None` for a value that came without a file.
         file: Option<PathBuf>,
         /// Its line, if the value is in the file.
-        line: Option<usize>,
+        line: Option<u32>,
         /// The variable or flag that the value came by, if it is not in the file.
         setting: Option<String>,
         /// Table and key, joined by a dot.
-        key: String,
+        key: Box<str>,
         /// The value as written.
-        found: String,
+        found: Box<str>,
         /// The allowed values, in words.
         allowed: String,
     },

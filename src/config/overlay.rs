@@ -51,8 +51,8 @@ impl Overlay {
             file: None,
             line: None,
             setting: Some(self.setting.clone()),
-            key: self.key.clone(),
-            found,
+            key: self.key.as_str().into(),
+            found: found.into(),
             allowed,
         }
     }

@@ -68,9 +68,10 @@ impl Doors {
     }
 }
 
-async fn open(
-    wanted: [(Option<SocketAddr>, &'static str, Option<&Arc<Tls>>); 2],
-) -> Result<Vec<Door>, StartError> {
+/// An address, if there is to be one, the setting that says so, and what its TLS needs.
+type Wanted<'a> = (Option<SocketAddr>, &'static str, Option<&'a Arc<Tls>>);
+
+async fn open(wanted: [Wanted<'_>; 2]) -> Result<Vec<Door>, StartError> {
     let mut doors = Vec::new();
     for (bind, setting, tls) in wanted {
         if let Some(bind) = bind {

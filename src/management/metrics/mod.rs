@@ -62,7 +62,7 @@ async fn aggregated(State(control): State<Control>) -> Response {
 
 /// Each queue, connection and channel of the node.
 async fn per_object(State(control): State<Control>) -> Response {
-    stream::answer(CONTENT_TYPE, |mut writer| async move {
+    stream::answer(CONTENT_TYPE, |writer| async move {
         let node = control.own_node().await;
         let mut text = Text::default();
         node::put_identity(&mut text, &node, &control.cluster_name(), "per-object");
@@ -71,7 +71,7 @@ async fn per_object(State(control): State<Control>) -> Response {
         writer.write(&mut text).await?;
         drop(node);
         let asked = Asked { families: None, vhosts: BTreeSet::new() };
-        put_objects(&control, "rabbitmq_", &asked, &mut writer).await
+        put_objects(&control, "rabbitmq_", &asked, &writer).await
     })
 }
 
@@ -118,16 +118,16 @@ impl Asked {
 /// The families and vhosts that are asked for.
 async fn detailed(State(control): State<Control>, RawQuery(query): RawQuery) -> Response {
     let asked = Asked::of(&query.unwrap_or_default());
-    stream::answer(CONTENT_TYPE, |mut writer| async move {
+    stream::answer(CONTENT_TYPE, |writer| async move {
         let mut text = Text::default();
         let node = control.own_node().await;
         node::put_identity(&mut text, &node, &control.cluster_name(), "detailed");
         writer.write(&mut text).await?;
-        put_objects(&control, "rabbitmq_detailed_", &asked, &mut writer).await
+        put_objects(&control, "rabbitmq_detailed_", &asked, &writer).await
     })
 }
 
-async fn put_objects(control: &Control, prefix: &str, asked: &Asked, writer: &mut Writer) -> Option<()> {
+async fn put_objects(control: &Control, prefix: &str, asked: &Asked, writer: &Writer) -> Option<()> {
     let mut text = Text::default();
     if asked.wants_queues() {
         let queues = queues_of(control, asked).await;

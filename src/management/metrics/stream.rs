@@ -20,7 +20,7 @@ pub(super) struct Writer(mpsc::Sender<Bytes>);
 
 impl Writer {
     /// Hands over what has been gathered; `None` when nobody takes it any more.
-    pub(super) async fn write(&mut self, text: &mut Text) -> Option<()> {
+    pub(super) async fn write(&self, text: &mut Text) -> Option<()> {
         if text.out.is_empty() {
             return Some(());
         }

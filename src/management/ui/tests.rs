@@ -1,7 +1,5 @@
 //! The files of the UI: all of them are served, each with what keeps it safe and quick.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path as Folder;

@@ -39,7 +39,7 @@ pub(crate) enum Question {
     /// You are a member no more.
     YouLeft,
     /// To the owner of a queue: look at its messages, or do something with them.
-    Surgery { to: NodeId, order: SurgeryOrder },
+    Surgery { to: NodeId, order: Box<SurgeryOrder> },
     /// What has been counted?
     Statistics(Ask),
     /// One of your connections is to be closed, for a reason.

@@ -11,7 +11,7 @@ const RINGS: [(u64, usize); 3] = [(5_000, 13), (60_000, 61), (600_000, 49)];
 const RATE_OVER_MS: u64 = 5_000;
 
 /// So many in so many milliseconds, as a rate in seconds.
-#[expect(clippy::cast_precision_loss, reason = "a rate is for people")]
+#[expect(clippy::cast_possible_truncation, reason = "a rate is for people")]
 pub(crate) fn rate(count: u64, passed_ms: u64) -> f32 {
     if passed_ms == 0 { 0.0 } else { (count as f64 * 1000.0 / passed_ms as f64) as f32 }
 }

@@ -97,7 +97,7 @@ impl Control {
         }
         let Some(cluster) = &self.shared.cluster else { return Err(ControlError::Stopping) };
         let (reply, answer) = oneshot::channel();
-        let question = encode(&Question::Surgery { to: node, order });
+        let question = encode(&Question::Surgery { to: node, order: Box::new(order) });
         cluster.manager.push(ManagerInput::Request(question.into(), reply));
         let stopped = self.shared.stopped();
         let answer = tokio::select! {

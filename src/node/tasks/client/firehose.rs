@@ -104,7 +104,8 @@ impl Session {
     }
 
     fn put_trace(&mut self, number: u16, key: &str, facts: &[(&str, AMQPValue)], body: &[u8]) {
-        let key = key.get(..key.floor_char_boundary(KEY_BYTES_MAX)).unwrap_or_default();
+        let end = (0..=key.len().min(KEY_BYTES_MAX)).rev().find(|end| key.is_char_boundary(*end));
+        let key = key.get(..end.unwrap_or(0)).unwrap_or_default();
         let mut targets = Vec::new();
         let query = RouteQuery {
             vhost: &self.vhost,

@@ -98,11 +98,11 @@ fn fate(mut frames: &[u8]) -> Option<Fate> {
         let size = u32::from_be_bytes([head[3], head[4], head[5], head[6]]);
         let size = usize::try_from(size).ok()?;
         if head[0] == METHOD_FRAME {
-            match rest.first_chunk::<4>()? {
-                &RETURN => is_returned = true,
-                &ACK if is_returned => return Some(Fate::Unroutable),
-                &ACK => return Some(Fate::Routed),
-                &NACK => return Some(Fate::Refused),
+            match *rest.first_chunk::<4>()? {
+                RETURN => is_returned = true,
+                ACK if is_returned => return Some(Fate::Unroutable),
+                ACK => return Some(Fate::Routed),
+                NACK => return Some(Fate::Refused),
                 _ => {}
             }
         }

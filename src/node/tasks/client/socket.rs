@@ -107,7 +107,11 @@ impl Socket {
                 matches!(poll, Poll::Ready(Ok(ready)) if ready.is_read_closed())
             }
             Self::Buffered(stream) => {
-                poll_fn(|cx| Poll::Ready(stream.poll_read_more(cx))).await;
+                poll_fn(|cx| {
+                    stream.poll_read_more(cx);
+                    Poll::Ready(())
+                })
+                .await;
                 stream.ended
             }
         }

@@ -89,7 +89,7 @@ fn answer(
     let manager = Arc::clone(manager);
     tokio::spawn(async move {
         let answer = match decode(&question) {
-            Some(Question::Surgery { to, order }) => operate(&manager, asker, to, order).await,
+            Some(Question::Surgery { to, order }) => operate(&manager, asker, to, *order).await,
             Some(question) => manager.answer(asker, question).await,
             None => Answer::no("this node does not understand the question; it is of another release"),
         };
@@ -103,7 +103,7 @@ async fn operate(manager: &Manager<Surroundings>, asker: Asker, to: NodeId, orde
     if to == manager.own.node {
         Answer::Surgery(surgery::answer(&manager.world().shared, order).await)
     } else if asker == Asker::Outside {
-        manager.pass_on(to, &Question::Surgery { to, order }).await
+        manager.pass_on(to, &Question::Surgery { to, order: Box::new(order) }).await
     } else {
         Answer::no("this is another node")
     }

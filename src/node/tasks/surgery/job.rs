@@ -143,7 +143,7 @@ impl Work<'_> {
         }
     }
 
-    async fn delete(&mut self, chosen: &[Found]) -> Result<(), String> {
+    async fn delete(&self, chosen: &[Found]) -> Result<(), String> {
         let held = self.hold(chosen.iter().map(|found| found.seq).collect()).await?;
         self.job.progress().done += held.seqs.len() as u64;
         held.settle();

@@ -120,10 +120,7 @@ struct FirstDeath {
 fn first_death(properties: &Properties<'_>) -> Option<FirstDeath> {
     let headers = properties.headers?;
     let named = |name: &[u8]| table::find(headers, name).and_then(|field| field.as_str().map(str::to_owned));
-    let deaths = match table::find(headers, b"x-death")?.to_value()? {
-        AMQPValue::FieldArray(deaths) => deaths,
-        _ => return None,
-    };
+    let AMQPValue::FieldArray(deaths) = table::find(headers, b"x-death")?.to_value()? else { return None };
     let deaths: Vec<_> = deaths.as_slice().iter().filter_map(death).collect();
     let (queue, exchange) = (named(b"x-first-death-queue"), named(b"x-first-death-exchange"));
     let is_first = |death: &&FirstDeath| {
@@ -131,7 +128,7 @@ fn first_death(properties: &Properties<'_>) -> Option<FirstDeath> {
             && exchange.as_ref().is_none_or(|exchange| *exchange == death.exchange)
     };
     // The latest death stands first.
-    let first = deaths.iter().rev().find(is_first).or(deaths.last())?;
+    let first = deaths.iter().rev().find(is_first).or_else(|| deaths.last())?;
     Some(FirstDeath {
         queue: queue.unwrap_or_else(|| first.queue.clone()),
         exchange: first.exchange.clone(),
