@@ -120,7 +120,7 @@ fn sighup_takes_over_what_can_change_and_says_what_needs_a_restart() {
         let tune = Dial::to(broker.address()).authenticated().next(0).method().is((10, 30));
         Decoder(&tune.args).u16()
     };
-    let before = broker.connect();
+    let before = Dial { channel_max: 100, ..Dial::to(broker.address()) }.open();
     assert_eq!(offered(), 100);
     broker.rewrite_config("[limits]\nchannel_max = 50\n[listener]\nconnections_max = 77\n");
     broker.signal("HUP");

@@ -23,7 +23,7 @@ fn overview_nodes_and_whoami_have_what_tools_read() {
     ] {
         assert!(!overview[field].is_null(), "{field}");
     }
-    assert_eq!(overview["object_totals"]["exchanges"], 7);
+    assert_eq!(overview["object_totals"]["exchanges"], 8);
     assert!(overview["queue_totals"]["messages_details"]["rate"].is_number());
     let node = &http.get("/nodes").body[0];
     assert_eq!((&node["name"], &node["running"]), (&"warren".into(), &true.into()));

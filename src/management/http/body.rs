@@ -1,5 +1,6 @@
 //! JSON that comes in: an object with the fields that a request needs.
 
+use axum::body::HttpBody;
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -10,6 +11,9 @@ use super::failure::Failure;
 
 /// Bytes of a body at most: definitions of many thousand objects fit.
 pub const BODY_BYTES_MAX: usize = 20_000_000;
+
+/// Bytes of a longer body that are still read before the answer.
+const DRAINED_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
 
 /// RabbitMQ's printer breaks lines before this column.
 const LINE_MAX: usize = 79;
@@ -118,15 +122,23 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 /// # Errors
 /// 400 when it is too long or ends early.
 pub async fn bytes_of(request: Request) -> Result<Bytes, Failure> {
-    let limited = Limited::new(request.into_body(), BODY_BYTES_MAX);
-    match limited.collect().await {
+    let mut body = request.into_body();
+    match Limited::new(&mut body, BODY_BYTES_MAX).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            // Who is still sending would see a broken connection in place of the answer.
+            let _ = drained(Limited::new(body, DRAINED_BYTES_MAX)).await;
             let reason = "Exceeded HTTP request body size limit";
             Err(Failure::new(StatusCode::BAD_REQUEST, "bad_request", reason))
         }
         Err(_) => Err(Failure::bad_request("the body ends early")),
     }
+}
+
+/// Reads to the end and keeps nothing.
+async fn drained<B: HttpBody + Unpin>(mut body: B) -> Result<(), B::Error> {
+    while body.frame().await.transpose()?.is_some() {}
+    Ok(())
 }
 
 #[cfg(test)]

@@ -38,6 +38,11 @@ const CHANNELS: &[OfChannel] = &[
     ("channel_queue_metrics", "channel_get_empty_total", Kind::Counter, "Fetches that found no message", |it| it.counts.get_empty),
 ];
 
+/// Whether a family is told for each connection or channel: then there is no sum of that name.
+pub(super) fn has_family(name: &str) -> bool {
+    CONNECTIONS.iter().any(|family| family.1 == name) || CHANNELS.iter().any(|family| family.1 == name)
+}
+
 /// Connections, their channels, one family after the other.
 pub(super) fn put(
     text: &mut Text,

@@ -54,7 +54,7 @@ async fn aggregated(State(control): State<Control>) -> Response {
     let node = control.own_node().await;
     let mut text = Text::default();
     node::put_identity(&mut text, &node, &control.cluster_name(), "aggregated");
-    node::put(&mut text, &node);
+    node::put(&mut text, &node, |_| false);
     queues::put_totals(&mut text, &node);
     node::put_own(&mut text, &node);
     ([("content-type", CONTENT_TYPE)], text.out).into_response()
@@ -66,7 +66,7 @@ async fn per_object(State(control): State<Control>) -> Response {
         let node = control.own_node().await;
         let mut text = Text::default();
         node::put_identity(&mut text, &node, &control.cluster_name(), "per-object");
-        node::put(&mut text, &node);
+        node::put(&mut text, &node, clients::has_family);
         node::put_own(&mut text, &node);
         writer.write(&mut text).await?;
         drop(node);

@@ -120,9 +120,9 @@ pub(super) fn put_identity(text: &mut Text, node: &NodeNumbers, cluster: &str, e
     text.sample(&labels, 1.0);
 }
 
-/// What RabbitMQ's dashboards ask for.
-pub(super) fn put(text: &mut Text, node: &NodeNumbers) {
-    for (name, kind, help, value) in PLAIN {
+/// What RabbitMQ's dashboards ask for, but for sums that are told one by one.
+pub(super) fn put(text: &mut Text, node: &NodeNumbers, is_told_one_by_one: impl Fn(&str) -> bool) {
+    for (name, kind, help, value) in PLAIN.iter().filter(|family| !is_told_one_by_one(family.0)) {
         text.one(PREFIX, name, *kind, help, to_f64(value(node)));
     }
     let mean_s = mean_sync_s(node);

@@ -64,8 +64,8 @@ impl<const N: usize> History<N> {
     /// Takes a sample, where one is due.
     pub(crate) fn put(&mut self, now_ms: u64, numbers: [u64; N]) {
         for (ring, (every_ms, most)) in self.rings.iter_mut().zip(RINGS) {
-            // Samples come a little too early at times.
-            if ring.back().is_some_and(|(last_ms, _)| now_ms + every_ms / 10 < last_ms + every_ms) {
+            // Samples come a little too early at times, but never by half of the time between two.
+            if ring.back().is_some_and(|(last_ms, _)| now_ms + RINGS[0].0 / 2 < last_ms + every_ms) {
                 continue;
             }
             if ring.len() == most {
