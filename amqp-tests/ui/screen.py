@@ -94,7 +94,7 @@ class Screen:
 
     def field(self, label):
         text = quoted(label)
-        path = f"//*[@id=//label[normalize-space(.)={text}]/@for] | //*[@aria-label={text}] | //label[normalize-space(text()[1])={text}]//select"
+        path = f"//*[@id=//label[normalize-space(.)={text}]/@for] | //*[@aria-label={text}] | //label[normalize-space(text()[1])={text}]//select | //label[normalize-space(.)={text}]//input"
         return self.shown(path, f"field {label}")
 
     def row(self, text):
