@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::routing::get;
 use serde::{Serialize, Serializer};
 
-use super::connections::sees;
+use super::connections::{self, sees};
 use super::consumers::ConsumerRow;
 use super::numbers::{MessageStats, time_text};
 use super::shape::{Collection, Peer, Reductions};
@@ -147,12 +147,8 @@ async fn show(
     Path(name): Path<String>,
     query: ListQuery,
 ) -> Outcome {
-    let connection = name.rsplit_once(" (").map(|(connection, _)| connection.to_owned());
-    let connection = connection.ok_or_else(Failure::no_object)?;
-    let connection = api.control.connection_detail(&connection).await.ok_or_else(Failure::no_object)?;
-    if !sees(&caller, &connection.facts) {
-        return Err(Failure::not_authorised("User not authorised to access object"));
-    }
+    let (connection, _) = name.rsplit_once(" (").ok_or_else(Failure::no_object)?;
+    let connection = connections::find(&api, &caller, connection).await?;
     let mut rows = rows_of(connection, api.control.now_ms());
     let mut row = rows.find(|row| row.name() == name).ok_or_else(Failure::no_object)?;
     let consumers = api.control.consumer_list(None).await.all.into_iter();

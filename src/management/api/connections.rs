@@ -154,12 +154,12 @@ async fn list_of_user(
     query.reply(rows(&api, &caller, |facts| facts.user == user).await)
 }
 
-async fn find(api: &Api, caller: &Caller, name: &str) -> Result<ConnectionInfo, Failure> {
+pub(super) async fn find(api: &Api, caller: &Caller, name: &str) -> Result<ConnectionInfo, Failure> {
     let found = api.control.connection_detail(name).await.ok_or_else(Failure::no_object)?;
     if sees(caller, &found.facts) {
         return Ok(found);
     }
-    Err(Failure::not_authorised("User not authorised to access object"))
+    Err(Failure::not_yours())
 }
 
 async fn show(
@@ -211,9 +211,7 @@ async fn end(
     facts: &ConnectionFacts,
     headers: &HeaderMap,
 ) -> Result<(), Failure> {
-    if !caller.is_administrator() && facts.user != caller.name() {
-        return Err(Failure::not_authorised("User not authorised to access object"));
-    }
+    caller.stands_for(&facts.user)?;
     let reason = headers.get("x-reason").and_then(|reason| reason.to_str().ok()).unwrap_or(REASON);
     let is_there = api.control.close_connection(facts.id, reason).await;
     if is_there { Ok(()) } else { Err(Failure::no_object()) }

@@ -95,9 +95,7 @@ async fn of_user(
     Path(user): Path<String>,
     query: ListQuery,
 ) -> Outcome {
-    if !caller.is_administrator() && caller.name() != user {
-        return Err(Failure::not_authorised("User not authorised to access object"));
-    }
+    caller.stands_for(&user)?;
     needs_user(&api, &user)?;
     query.reply(rows(&api, Some(&user), None))
 }
@@ -171,9 +169,7 @@ async fn topics_of_user(
     Path(user): Path<String>,
     query: ListQuery,
 ) -> Outcome {
-    if !caller.is_administrator() && caller.name() != user {
-        return Err(Failure::not_authorised("User not authorised to access object"));
-    }
+    caller.stands_for(&user)?;
     needs_user(&api, &user)?;
     query.reply(topic_rows(&api, Some(&user), None))
 }

@@ -94,7 +94,7 @@ fn makes_policies(api: &Api, caller: &Caller, vhost: &str) -> Result<(), Failure
     if caller.is_administrator() || caller.may_enter(api, vhost) {
         return Ok(());
     }
-    Err(Failure::not_authorised("User not authorised to access object"))
+    Err(Failure::not_yours())
 }
 
 async fn show_policy(

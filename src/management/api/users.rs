@@ -66,9 +66,7 @@ async fn show(
     Path(name): Path<String>,
     query: ListQuery,
 ) -> Outcome {
-    if !caller.is_administrator() && caller.name() != name {
-        return Err(Failure::not_authorised("User not authorised to access object"));
-    }
+    caller.stands_for(&name)?;
     let user = api.control.user(&name).ok_or_else(Failure::no_object)?;
     Ok(query.show(&Row::from(user)))
 }

@@ -59,6 +59,14 @@ impl Caller {
         self.is_administrator() || self.has("policymaker")
     }
 
+    /// What belongs to a user is open to that user and to administrators.
+    ///
+    /// # Errors
+    /// 401 for everybody else.
+    pub fn stands_for(&self, user: &str) -> Result<(), Failure> {
+        if self.is_administrator() || self.name() == user { Ok(()) } else { Err(Failure::not_yours()) }
+    }
+
     /// Any tag of the management.
     #[must_use]
     pub fn is_management(&self) -> bool {
@@ -168,11 +176,7 @@ impl FromRequestParts<Api> for Policymaker {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Failure> {
         let caller = Caller::of(parts, api).await?;
-        if caller.is_policymaker() {
-            Ok(Self(caller))
-        } else {
-            Err(Failure::not_authorised("User not authorised to access object"))
-        }
+        if caller.is_policymaker() { Ok(Self(caller)) } else { Err(Failure::not_yours()) }
     }
 }
 

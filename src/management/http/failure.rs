@@ -59,6 +59,12 @@ impl Failure {
         Self::new(StatusCode::UNAUTHORIZED, "not_authorised", reason)
     }
 
+    /// 401: the object is none of the caller's business.
+    #[must_use]
+    pub fn not_yours() -> Self {
+        Self::not_authorised("User not authorised to access object")
+    }
+
     /// 401: name or password is wrong.
     #[must_use]
     pub fn login_failed() -> Self {
